@@ -1,0 +1,297 @@
+"""Positions and cash from fills: one book a strategy and symbol, one ledger an account."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+
+import numpy as np
+
+from herald.model import Fill, FloatArray, Instrument, IntArray, Order, OrderRequest, Position, Side, Trade
+
+__all__ = ["Book", "Ledger"]
+
+_FLAT = math.nan
+_BUY, _SELL = Side.BUY, Side.SELL
+
+
+class Book:
+    """What one strategy holds of one symbol, and its working orders.
+
+    A closing fill is settled against the average entry price, so the profits of the trades add up to the
+    realised profit at every instant.
+
+    Attributes:
+        strategy: Owner.
+        symbol: The instrument.
+        key: (strategy, symbol).
+        instrument: Its terms.
+        size: Lots, signed.
+        average_price: Mean entry price; NaN when flat.
+        realized: Profit closed so far, quote currency, before fees.
+        cash: Minus the cost of everything bought plus the proceeds of everything sold, quote currency,
+            before fees; ``cash + size * price * contract_size`` is the whole profit at *price*.
+        working: Working orders by id, oldest first.
+        entry_fees: Fees paid for what is held, account currency.
+        changes: (time, size, average price) after every fill.
+        stale: Whether `position` must be made anew.
+        parts: Size steps in a lot; 0 where that is no whole number.
+        contract: Units in a lot.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_entry_order",
+        "_entry_tag",
+        "_lots",
+        "_opened",
+        "_position",
+        "average_price",
+        "cash",
+        "changes",
+        "contract",
+        "entry_fees",
+        "instrument",
+        "key",
+        "parts",
+        "realized",
+        "size",
+        "stale",
+        "strategy",
+        "symbol",
+        "working",
+    )
+
+    def __init__(self, strategy: str, instrument: Instrument) -> None:
+        """Start flat."""
+        self.strategy = strategy
+        self.symbol = instrument.symbol
+        self.key = (strategy, instrument.symbol)
+        self.instrument = instrument
+        self.size = 0.0
+        self.average_price = _FLAT
+        self.realized = 0.0
+        self.cash = 0.0
+        self.working: dict[str, Order] = {}
+        self.changes: list[tuple[int, float, float]] = []
+        self._position = Position(instrument.symbol)
+        self.stale = False
+        self.parts = instrument.steps_per_lot
+        self._asked = self._lots = 0.0
+        self.contract = instrument.contract_size
+        self._opened = 0
+        self.entry_fees = 0.0
+        self._entry_order = ""
+        self._entry_tag = ""
+
+    @property
+    def position(self) -> Position:
+        """Return the position as a value."""
+        if self.stale:
+            self._position = Position(self.symbol, self.size, self.average_price, self.realized, self._opened)
+            self.stale = False
+        return self._position
+
+    def lots(self, size: float) -> float:
+        """Return *size* rounded toward zero to whole steps; see `Instrument.round_size`."""
+        if size == self._asked:
+            return self._lots  # strategies ask for the same size again and again
+        parts = self.parts
+        if parts:
+            steps = size * parts
+            lots = int(steps + (1e-9 if steps > 0 else -1e-9) * (1 + abs(steps))) / parts
+        else:
+            lots = self.instrument.round_size(size)
+        self._asked, self._lots = size, lots
+        return lots
+
+    def snap(self, size: float) -> float:
+        """Return *size*, a sum of whole steps, without the binary dust of the addition."""
+        parts = self.parts
+        return round(size * parts) / parts if parts else round(size, 10)
+
+    def reduce(self, fill: Fill, request: OrderRequest, after: float, rate: float) -> Trade:
+        """Close what *fill* closes and, where it is larger, open the rest the other way.
+
+        Args:
+            fill: An execution against the position.
+            request: What was asked for.
+            after: The position behind it, lots.
+            rate: Account currency per unit of quote currency.
+        """
+        held, price, size = self.size, fill.price, fill.size
+        entry = self.average_price
+        if held > 0:
+            side, lots, gain = _BUY, held, price - entry
+        else:
+            side, lots, gain = _SELL, -held, entry - price
+        closed = size if size < lots else lots
+        profit = gain * closed * self.contract
+        self.realized += profit
+        entry_fees = exit_fees = 0.0
+        if self.entry_fees or fill.fee:
+            entry_fees = self.entry_fees * closed / lots
+            exit_fees = fill.fee * closed / size
+        trade = Trade(
+            self.strategy,
+            self.symbol,
+            side,
+            closed,
+            self._opened,
+            entry,
+            fill.time,
+            price,
+            profit * rate,
+            entry_fees + exit_fees,
+            self._entry_order,
+            request.id,
+            self._entry_tag,
+            request.tag,
+        )
+        if after * held > 0:
+            self.entry_fees -= entry_fees
+        elif after == 0:
+            self.average_price = _FLAT
+            self._opened = 0
+        else:
+            self.begin(fill, request, fill.fee - exit_fees)
+        return trade
+
+    def begin(self, fill: Fill, request: OrderRequest, fee: float) -> None:
+        """Open the position, or what is left of a fill that turned it."""
+        self.average_price = fill.price
+        self._opened = fill.time
+        self.entry_fees = fee
+        self._entry_order = request.id
+        self._entry_tag = request.tag
+
+
+class Ledger:
+    """All books of one account and its balance.
+
+    Attributes:
+        books: By (strategy, symbol), in config order.
+        balance: Starting cash plus realised profit less fees, account currency.
+        trades: Closed round trips, in order.
+        fills: Applied fills by id, in order.
+        open: The books that are not flat, in the order in which they opened.
+    """
+
+    def __init__(self, cash: float) -> None:
+        """Start with *cash*, account currency."""
+        self.cash = cash
+        self.balance = cash
+        self.books: dict[tuple[str, str], Book] = {}
+        self.fills: dict[str, Fill] = {}
+        self.trades: list[Trade] = []
+        self.open: dict[tuple[str, str], Book] = {}
+        self._balances: list[tuple[int, float]] = []
+
+    def add(self, strategy: str, instrument: Instrument) -> Book:
+        """Open the book of a strategy and symbol, or return the one there is."""
+        key = (strategy, instrument.symbol)
+        book = self.books.get(key)
+        if book is None:
+            book = self.books[key] = Book(strategy, instrument)
+        return book
+
+    def apply(self, fill: Fill, request: OrderRequest, book: Book, rate: float, now: int) -> bool:
+        """Take a fill; return False where it was taken before.
+
+        Args:
+            fill: The execution.
+            request: What was asked for.
+            book: The order's book.
+            rate: Account currency per unit of the symbol's quote currency.
+            now: The engine's time, nanoseconds UTC.
+        """
+        if fill.id in self.fills:
+            return False
+        self.fills[fill.id] = fill
+        size, price, fee = fill.size, fill.price, fill.fee
+        balance = self.balance - fee
+        held = book.size
+        change = size if fill.side > 0 else -size
+        parts = book.parts
+        after = round((held + change) * parts) / parts if parts else round(held + change, 10)
+        if held == 0:
+            book.begin(fill, request, fee)
+            self.open[book.key] = book
+        elif held * change > 0:
+            book.average_price = (book.average_price * held + price * change) / after
+            book.entry_fees += fee
+        else:
+            trade = book.reduce(fill, request, after, rate)
+            self.trades.append(trade)
+            balance += trade.gross
+            if after == 0:
+                del self.open[book.key]
+        book.size = after
+        book.cash -= change * price * book.contract
+        book.stale = True
+        book.changes.append((now, after, book.average_price))
+        self.balance = balance
+        self._balances.append((now, balance))
+        return True
+
+    def open_books(self) -> list[Book]:
+        """Return every book that is not flat, in config order."""
+        if len(self.open) < 2:
+            return list(self.open.values())
+        return [book for book in self.books.values() if book.size != 0]
+
+    def revalue(
+        self,
+        moments: IntArray,
+        marks: Callable[[str, IntArray], tuple[FloatArray, FloatArray, FloatArray | None]],
+    ) -> Mapping[str, FloatArray]:
+        """Return the account at many moments at once.
+
+        Args:
+            moments: Increasing times, nanoseconds UTC, shape (n,).
+            marks: Gives bid, ask (the same array where there is no spread) and rate (account currency per quote
+                currency; None where they are the same) of a symbol at moments, each of shape (n,).
+
+        Returns:
+            ``equity``, ``balance`` and ``exposure``, each of shape (n,), account currency.
+        """
+        (balance,) = _steps(moments, self._balances, (self.cash,))
+        equity = balance.copy()
+        exposure = np.zeros(len(moments))
+        for book in self.books.values():
+            if not book.changes:
+                continue
+            size, entry = _steps(moments, book.changes, (0.0, _FLAT))
+            held = np.flatnonzero(size)
+            if not len(held):
+                continue
+            first, last = int(held[0]), int(held[-1])
+            # A slice is a view where an index array would copy; a strategy that is always in the market has one.
+            at = slice(first, last + 1) if last - first + 1 == len(held) else held
+            bid, ask, rate = marks(book.symbol, moments)
+            lots = size[at]
+            price = bid[at]
+            if ask is not bid:
+                price = np.where(lots > 0, price, ask[at])
+            worth = lots * book.contract
+            if rate is not None:
+                worth *= rate[at]
+            equity[at] += (price - entry[at]) * worth
+            exposure[at] += np.abs(worth * price)
+        return {"equity": equity, "balance": balance, "exposure": exposure}
+
+
+def _steps(moments: IntArray, changes: Sequence[tuple[int, *tuple[float, ...]]], before: tuple[float, ...]) -> list[FloatArray]:
+    """Return, at each moment, the numbers of the last change that is not later; *before* where there is none."""
+    n = len(moments)
+    first = bisect_right(changes, int(moments[0]), key=itemgetter(0)) if n else 0
+    if first:
+        before = changes[first - 1][1:]
+    if first == len(changes):
+        return [np.full(n, value) for value in before]
+    times, *columns = zip(*changes[first:], strict=True)
+    starts = np.searchsorted(moments, np.array(times, np.int64), side="left")
+    lengths = np.diff(np.concatenate(([0], starts, [n])))
+    return [np.repeat((value, *column), lengths) for value, column in zip(before, columns, strict=True)]

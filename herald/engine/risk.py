@@ -1,0 +1,177 @@
+"""The gate: ordered risk checks in front of every request, and what they may look at."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from herald.contracts import Denial, RiskCheck
+from herald.engine.book import Ledger
+from herald.engine.market import Market
+from herald.model import Account, BarSeries, Instrument, IntArray, Order, OrderRequest, Position
+
+__all__ = ["EquityTrack", "Gate", "View"]
+
+
+class EquityTrack:
+    """The equity at every moment so far, computed when somebody asks and never twice."""
+
+    def __init__(self, ledger: Ledger, market: Market, moments: Callable[[], IntArray]) -> None:
+        """Start before the first moment.
+
+        Args:
+            ledger: The books.
+            market: Their prices.
+            moments: Returns the moments that are complete, nanoseconds UTC, increasing; it only grows.
+        """
+        self._ledger = ledger
+        self._market = market
+        self._moments = moments
+        self._done = 0
+        self._equity = np.empty(0)
+        self._peak = ledger.cash
+
+    def _extend(self) -> IntArray:
+        moments = self._moments()
+        if len(moments) > self._done:
+            fresh = self._ledger.revalue(moments[self._done :], self._market.columns)["equity"]
+            if len(self._equity) < len(moments):
+                grown = np.empty(max(2 * len(moments), 1024))
+                grown[: self._done] = self._equity[: self._done]
+                self._equity = grown
+            self._equity[self._done : len(moments)] = fresh
+            self._peak = max(self._peak, float(np.nanmax(fresh, initial=self._peak)))
+            self._done = len(moments)
+        return moments
+
+    def peak(self) -> float:
+        """Return the highest equity so far, account currency; at least the starting cash."""
+        self._extend()
+        return self._peak
+
+    def at(self, time: int) -> float:
+        """Return the equity at the last moment at or before *time*; the starting cash before the first."""
+        moments = self._extend()
+        index = int(np.searchsorted(moments, time, side="right")) - 1
+        return float(self._equity[index]) if index >= 0 else self._ledger.cash
+
+
+class _Clocked(Protocol):
+    """The engine, as far as the view needs it."""
+
+    now: int
+
+
+class View:
+    """What risk checks and sizers may look at; see `herald.contracts.RiskView`."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        market: Market,
+        instruments: Mapping[str, Instrument],
+        account: Callable[[], Account],
+        track: EquityTrack,
+    ) -> None:
+        """Look at these; none is changed."""
+        self.desk: _Clocked | None = None
+        self.sent: list[int] = []
+        self._ledger = ledger
+        self._market = market
+        self._instruments = instruments
+        self._account = account
+        self._track = track
+        self.price = market.price
+        self.price_time = market.price_time
+        self.rate = market.rate
+
+    @property
+    def now(self) -> int:
+        """The time of the event being handled, nanoseconds UTC."""
+        return 0 if self.desk is None else self.desk.now
+
+    @property
+    def account(self) -> Account:
+        """The account, valued at the last prices."""
+        return self._account()
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return the terms of *symbol*."""
+        return self._instruments[symbol]
+
+    def position(self, strategy: str, symbol: str) -> Position:
+        """Return what one strategy holds of one symbol."""
+        return self._ledger.books[strategy, symbol].position
+
+    def positions(self) -> Sequence[tuple[str, Position]]:
+        """Return (strategy, position) of every open book, in config order."""
+        return [(book.strategy, book.position) for book in self._ledger.open_books()]
+
+    def working(self, strategy: str | None = None, symbol: str | None = None) -> Sequence[Order]:
+        """Return working orders, oldest first within a book."""
+        return [
+            order
+            for book in self._ledger.books.values()
+            if (strategy is None or book.strategy == strategy) and (symbol is None or book.symbol == symbol)
+            for order in book.working.values()
+        ]
+
+    def notional(self, symbol: str, size: float) -> float:
+        """Return the value of *size* lots (signed) at the last price, account currency."""
+        return size * self._instruments[symbol].contract_size * self._market.price(symbol) * self._market.rate(symbol)
+
+    def history(self, symbol: str, n: int) -> BarSeries:
+        """Return up to *n* last bars of the symbol's finest series."""
+        return self._market.feeds[symbol].series(n)
+
+    def orders_since(self, time: int) -> int:
+        """Return how many requests went out at or after *time*."""
+        return len(self.sent) - bisect_left(self.sent, time)
+
+    def equity_peak(self) -> float:
+        """Return the highest equity so far."""
+        return self._track.peak()
+
+    def equity_at(self, time: int) -> float:
+        """Return the equity at the last moment at or before *time*."""
+        return self._track.at(time)
+
+    def reduces(self, request: OrderRequest) -> bool:
+        """Return whether *request* can only make the book's position smaller."""
+        book = self._ledger.books[request.strategy, request.symbol]
+        if request.reduce_only:
+            return True
+        held = book.size
+        if held * request.side >= 0 or request.size > abs(held):
+            return False
+        # What other orders will close already must not be counted twice.
+        closing = sum(o.remaining for o in book.working.values() if o.request.side is request.side and not o.request.parent)
+        return request.size + closing <= abs(book.size)
+
+
+class Gate:
+    """Asks every check in config order; the first refusal stands, and a check that fails refuses."""
+
+    def __init__(self, checks: Sequence[tuple[str, RiskCheck]], view: View) -> None:
+        """Take the checks with their instance names."""
+        self.checks = tuple((name, check.check, check.exempts_reductions) for name, check in checks)
+        self.exempts = any(exempts for _, _, exempts in self.checks)
+        self._view = view
+
+    def ask(self, request: OrderRequest, may_reduce: bool) -> Denial | None:
+        """Return why *request* is refused, or None; *may_reduce* is False where it surely adds to a position."""
+        view = self._view
+        reduces = may_reduce and view.reduces(request)
+        for name, check, exempts in self.checks:
+            if reduces and exempts:
+                continue
+            try:
+                denial = check(request, view)
+            except Exception as error:  # fail closed: a broken check must not let an order through
+                return Denial("check_failed", f"{name} raised {type(error).__name__}: {error}")
+            if denial is not None:
+                return denial
+        return None

@@ -1,0 +1,132 @@
+"""The exceptions of Herald and what each says about trying again.
+
+HeraldError
+├── ConfigError            the configuration is wrong; carries every Problem found
+├── PluginError            a plugin cannot be found, imported or accepted
+├── DataError              market data is missing, unreadable or inconsistent
+├── OrderError             a request or an order transition that cannot be
+├── NotFound               what the user named does not exist (a file, a run)
+├── NotSupported           this component does not offer that
+└── ConnectorError         something between Herald and a broker
+    ├── TransientError     try again later; the request had no effect
+    │   └── NotSent        proof that it never left this machine
+    ├── AmbiguousError     may have taken effect: reconcile, do not repeat
+    ├── RejectedError      the broker said no (code, text): do not repeat
+    └── NotConnected       there is no connection
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "AmbiguousError",
+    "ConfigError",
+    "ConnectorError",
+    "DataError",
+    "HeraldError",
+    "NotConnected",
+    "NotFound",
+    "NotSent",
+    "NotSupported",
+    "OrderError",
+    "PluginError",
+    "Problem",
+    "RejectedError",
+    "TransientError",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a configuration.
+
+    Attributes:
+        where: ``table.key`` as the user wrote it, such as ``connectors.main.path``.
+        what: What is wrong, in lower case and without a final stop.
+        hint: What to do about it; empty where *what* says it already.
+    """
+
+    where: str
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """Return the problem on one line."""
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}; {self.hint}" if self.hint else text
+
+
+class HeraldError(Exception):
+    """Base of every error that Herald raises on purpose; its text is one line for the user."""
+
+
+class ConfigError(HeraldError):
+    """The configuration cannot be used.
+
+    Attributes:
+        source: The file, as the user named it.
+        problems: Every mistake found, in file order.
+    """
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        """Keep every problem; the message lists them all, one a line."""
+        self.source = source
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        super().__init__(f"{source}: {count} problem{'' if count == 1 else 's'}{lines}")
+
+
+class PluginError(HeraldError):
+    """A plugin cannot be found, imported or accepted."""
+
+
+class DataError(HeraldError):
+    """Market data is missing, unreadable or inconsistent."""
+
+
+class OrderError(HeraldError):
+    """An order request is malformed, or an order cannot go from one status to another."""
+
+
+class NotFound(HeraldError):
+    """Something that the user named does not exist."""
+
+
+class NotSupported(HeraldError):
+    """This component does not offer what was asked of it."""
+
+
+class ConnectorError(HeraldError):
+    """Base of what can go wrong between Herald and a broker."""
+
+
+class TransientError(ConnectorError):
+    """The request had no effect; it may be repeated later."""
+
+
+class NotSent(TransientError):
+    """The request provably never left this machine."""
+
+
+class AmbiguousError(ConnectorError):
+    """The request may have taken effect; find out before doing anything else."""
+
+
+class RejectedError(ConnectorError):
+    """The broker refused.
+
+    Attributes:
+        code: The broker's own code.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        """Keep the broker's code beside its words."""
+        self.code = code
+        super().__init__(f"{text} ({code})")
+
+
+class NotConnected(ConnectorError):
+    """There is no connection; call ``connect()`` first."""

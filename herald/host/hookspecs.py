@@ -1,0 +1,173 @@
+"""Every question that Herald asks its plugins; all are asked before a run starts, none during it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pluggy
+
+from herald.components import Component
+from herald.contracts import (
+    Connector,
+    DataFormat,
+    ExitRule,
+    Observer,
+    PlanView,
+    Problem,
+    RiskCheck,
+    RiskProfile,
+    Sizer,
+    Strategy,
+)
+
+__all__ = ["API_VERSION", "COLLECTED", "HeraldHooks", "hookspec"]
+
+API_VERSION = 1
+"""Major version of everything a plugin may rely on; the entry-point group carries it: ``herald.v1``."""
+
+hookspec = pluggy.HookspecMarker("herald")
+
+COLLECTED = {
+    "herald_connectors": "connector",
+    "herald_strategies": "strategy",
+    "herald_sizers": "sizer",
+    "herald_risk_checks": "risk",
+    "herald_exits": "exit",
+    "herald_observers": "observer",
+    "herald_formats": "format",
+}
+"""The hooks that yield components, and the kind of each."""
+
+
+class HeraldHooks:
+    """The hooks of API 1."""
+
+    @hookspec
+    def herald_connectors(self) -> Iterable[Component[Connector]]:
+        """Offer brokers and sources of prices that a configuration may name.
+
+        Called once, when the plugin is loaded. Connect to nothing here: the settings are not known yet.
+
+            @hookimpl
+            def herald_connectors():
+                yield component("mine", MineSettings, MineConnector, "Bars from my own store.")
+
+        Added in API 1.
+        """
+        return ()
+
+    @hookspec
+    def herald_strategies(self) -> Iterable[Component[Strategy[Any]]]:
+        """Offer strategies that a configuration may name.
+
+        Called once, when the plugin is loaded. Do no work here: the settings are not known yet and the
+        strategy may never be built.
+
+            @hookimpl
+            def herald_strategies():
+                yield component("sma", SmaSettings, Sma, "Long above the mean, flat below.")
+
+        Added in API 1.
+        """
+        return ()
+
+    @hookspec
+    def herald_sizers(self) -> Iterable[Component[Sizer]]:
+        """Offer rules that size a request which states no size.
+
+        Called once, when the plugin is loaded.
+
+            @hookimpl
+            def herald_sizers():
+                yield component("all_in", AllInSettings, AllIn, "The whole equity, every time.")
+
+        Added in API 1.
+        """
+        return ()
+
+    @hookspec
+    def herald_risk_checks(self) -> Iterable[Component[RiskCheck]]:
+        """Offer checks that may refuse a request before it is sent.
+
+        Called once, when the plugin is loaded. A check is pure: it looks at the request and the view only.
+
+            @hookimpl
+            def herald_risk_checks():
+                yield component("no_friday", NoFridaySettings, NoFriday, "Refuse entries on Fridays.")
+
+        Added in API 1.
+        """
+        return ()
+
+    @hookspec
+    def herald_risk_profiles(self) -> Iterable[RiskProfile]:
+        """Offer named lists of risk checks for ``[risk_profile]``.
+
+        Called once, when the plugin is loaded.
+
+            @hookimpl
+            def herald_risk_profiles():
+                yield RiskProfile("tiny", "One lot at most.", (("risk.max_position", {"limit": 1.0}),))
+
+        Added in API 1.
+        """
+        return ()
+
+    @hookspec
+    def herald_exits(self) -> Iterable[Component[ExitRule]]:
+        """Offer rules that close or protect open positions.
+
+        Called once, when the plugin is loaded; a rule is built once for each strategy that uses it.
+
+            @hookimpl
+            def herald_exits():
+                yield component("at_noon", AtNoonSettings, AtNoon, "Close everything at noon.")
+
+        Added in API 1.
+        """
+        return ()
+
+    @hookspec
+    def herald_observers(self) -> Iterable[Component[Observer]]:
+        """Offer listeners that hear what happens in a run and change nothing.
+
+        Called once, when the plugin is loaded.
+
+            @hookimpl
+            def herald_observers():
+                yield component("bell", BellSettings, Bell, "Ring on every fill.")
+
+        Added in API 1.
+        """
+        return ()
+
+    @hookspec
+    def herald_formats(self) -> Iterable[Component[DataFormat]]:
+        """Offer readers of bar files for the ``files`` connector.
+
+        Called once, when the plugin is loaded.
+
+            @hookimpl
+            def herald_formats():
+                yield component("sierra", SierraSettings, SierraFormat, "Sierra Chart's text export.")
+
+        Added in API 1.
+        """
+        return ()
+
+    @hookspec
+    def herald_validate(self, plan: PlanView) -> Iterable[Problem]:
+        """Report mistakes that only show when the whole configuration is seen together.
+
+        Called once for each loaded plugin after every table was found valid by itself, before anything is
+        built. No I/O.
+
+            @hookimpl
+            def herald_validate(plan):
+                if len(plan.chosen("strategy")) > 1:
+                    yield Problem("strategies", "mine trades alone", "remove the other strategies")
+
+        Added in API 1.
+        """
+        return ()

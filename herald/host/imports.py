@@ -1,0 +1,56 @@
+"""Importing one plugin: an installed module, or a file or folder of ``[plugins] paths``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from herald.errors import PluginError
+from herald.host.discovery import Found
+
+__all__ = ["import_plugin", "one_line"]
+
+
+def one_line(error: BaseException) -> str:
+    """Return the class and the text of *error* on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def import_plugin(found: Found) -> ModuleType:
+    """Import the plugin's module; every failure ends in one line that names plugin, module and distribution.
+
+    Raises:
+        PluginError: It raises, ends the process, or is no module.
+    """
+    who = f"plugin {found.name!r} ({found.origin})"
+    try:
+        if found.path is not None:
+            return _import_file(found.name, found.path)
+        module, _, attribute = found.value.partition(":")
+        if attribute:
+            raise PluginError(f"{who} names {attribute!r} in {module}; a plugin is a module, its entry point names that alone")
+        return importlib.import_module(module)
+    except PluginError:
+        raise
+    except (Exception, SystemExit) as error:  # a plugin that ends the process must not end it unseen
+        raise PluginError(f"{who} cannot be imported from {found.value}: {one_line(error)}") from error
+
+
+def _import_file(plugin: str, path: Path) -> ModuleType:
+    name = f"herald_local_{plugin}"
+    is_package = path.is_dir()
+    source = path / "__init__.py" if is_package else path
+    spec = importlib.util.spec_from_file_location(name, source, submodule_search_locations=[str(path)] if is_package else None)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{source} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: a package imports its own parts by this name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,281 @@
+"""From a config file to a Plan, or to every mistake in it at once."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeGuard
+
+from herald.contracts import ExitRule, Sizer
+from herald.errors import ConfigError, PluginError, Problem
+from herald.host.config import ReadConfig, read_config
+from herald.host.discovery import Catalog, discover
+from herald.host.instruments import resolve_instrument
+from herald.host.parts import Parts, plugin_problem
+from herald.host.planned import Plan, Planned, PlannedStrategy
+from herald.host.problems import in_file_order
+from herald.host.registry import Origin, Registry
+from herald.host.tables import Raw
+from herald.model import Timeframe
+
+__all__ = ["Origin", "Plan", "Planned", "PlannedStrategy", "load_plan"]
+
+_MODES = ("backtest", "paper", "live")
+
+
+def load_plan(path: Path | str, *, environ: Mapping[str, str] | None = None, mode: str | None = None) -> Plan:
+    """Read, load and check everything that a config file names.
+
+    Args:
+        path: The file.
+        environ: Variables above the file; those of the process if None.
+        mode: What the command asks for; it may lower the file's mode, never raise it.
+
+    Raises:
+        NotFound: There is no such file.
+        ConfigError: Every mistake there is, in file order.
+    """
+    path = Path(path)
+    return _Planner(str(path), path.resolve().parent, read_config(path, environ)).plan(mode)
+
+
+class _Planner:
+    """Gathers problems while it makes a plan."""
+
+    def __init__(self, source: str, base: Path, read: ReadConfig) -> None:
+        self.source = source
+        self.base = base
+        self.read = read
+        self.config = read.config
+        self.problems = list(read.problems)
+        self.catalog = self._catalog()
+        self.registry = Registry(self.catalog)
+        self.parts = Parts(self.registry, self.problems)
+
+    def plan(self, mode: str | None) -> Plan:
+        """Return the plan, or raise with every problem."""
+        config, parts = self.config, self.parts
+        mode = self._mode(mode)
+        self._load()
+        connectors = parts.tables("connector", "connectors", config.connectors)
+        chosen_formats = self._formats()
+        risk = parts.entries("risk", "risk", parts.with_profile(config.risk, config.risk_profile))
+        exits = parts.ordered("exit", "exits", config.exits)
+        strategies = self._strategies(exits)
+        observers = parts.ordered("observer", "observers", config.observers)
+        self._instruments()
+        names = [one.full_name for one in self.registry.of_kind("format")]
+        formats = {name: parts.part("format", f"formats.{name}", {"use": name}) for name in names}
+        self._raise()
+        plan = Plan(
+            self.source,
+            str(self.base),
+            config,
+            mode,
+            config.herald.seed,
+            connectors,
+            strategies,
+            risk,
+            observers,
+            {name: part for name, part in formats.items() if part is not None},
+            self.registry.origins,
+            chosen_formats,
+        )
+        accepted = config.plugins.accept
+        found = self.registry.validate(plan)
+        self.problems += [problem for problem in found if not any(f"({name})" in problem.what for name in accepted)]
+        self._raise()
+        return plan
+
+    def _raise(self) -> None:
+        if self.problems:
+            told = [self._with_variable(problem) for problem in self.problems]
+            raise ConfigError(self.source, in_file_order(told, self.read.raw))
+
+    def _with_variable(self, problem: Problem) -> Problem:
+        """Say which variable set the key, so that nobody looks for it in the file."""
+        for place, variable in self.read.variables.items():
+            if re.match(re.escape(place) + r"($|[.\[])", problem.where):
+                return replace(problem, what=f"{problem.what} (set by {variable})")
+        return problem
+
+    def _mode(self, asked: str | None) -> str:
+        stated = self.config.herald.mode
+        mode = asked or stated
+        if _MODES.index(mode) > _MODES.index(stated):
+            what = f'the file says "{stated}"; a command may lower that, not raise it to "{mode}"'
+            self.problems.append(Problem("herald.mode", what, "change the file"))
+        elif mode != "backtest":
+            what = f'this version runs backtests only, not "{mode}"'
+            self.problems.append(Problem("herald.mode", what, 'write mode = "backtest"'))
+        return mode
+
+    # --- plugins ----------------------------------------------------------------------------------
+
+    def _catalog(self) -> Catalog:
+        folders = []
+        for index, stated in enumerate(self.config.plugins.paths):
+            folder = self.base / Path(stated).expanduser()
+            if folder.is_dir():
+                folders.append(folder)
+            else:
+                hint = "name a folder that holds plugin files"
+                self.problems.append(Problem(f"plugins.paths[{index}]", f"{folder} is not a folder", hint))
+        return discover(folders)
+
+    def _load(self) -> None:
+        """Load every plugin that the file names, before names are resolved, so that their order changes nothing."""
+        for index, name in enumerate(self.config.plugins.load):
+            try:
+                self.registry.load(name)
+            except PluginError as error:
+                self.problems.append(plugin_problem(f"plugins.load[{index}]", error))
+        for use in self._uses():
+            plugin = use.partition(".")[0]
+            if plugin in self.catalog:
+                try:
+                    self.registry.load(plugin)
+                except PluginError:
+                    continue  # reported where the name stands; the registry remembers
+
+    def _uses(self) -> Iterator[str]:
+        """Yield what every ``use`` and ``format`` in the file says, in file order."""
+
+        def walk(value: object) -> Iterator[str]:
+            if isinstance(value, Mapping):
+                for key, inner in value.items():
+                    if key in ("use", "format") and isinstance(inner, str):
+                        yield inner
+                    elif key in ("sizing", "exits", "risk"):
+                        yield from walk(inner)
+            elif isinstance(value, list):
+                for inner in value:
+                    yield from walk(inner)
+
+        config = self.config
+        tables = (*config.connectors.values(), *config.strategies.values())
+        for table in (*tables, config.risk_profile, config.risk, config.exits, config.observers):
+            yield from walk(table)
+
+    def _formats(self) -> dict[str, str]:
+        chosen = {}
+        for name, table in self.config.connectors.items():
+            use = table.get("format")
+            if use is None:
+                continue
+            where = f"connectors.{name}.format"
+            if not isinstance(use, str):
+                self.problems.append(Problem(where, f"must be a name, not {use!r}", 'write format = "files.csv"'))
+                continue
+            try:
+                chosen[name] = self.registry.find("format", use).full_name
+            except PluginError as error:
+                self.problems.append(plugin_problem(where, error))
+        return chosen
+
+    # --- strategies -------------------------------------------------------------------------------
+
+    def _strategies(self, exits: tuple[Planned[ExitRule], ...]) -> tuple[PlannedStrategy, ...]:
+        tables = self.config.strategies
+        if not tables and not self.read.raw.get("strategies"):
+            near = difflib.get_close_matches("strategies", self.read.raw, 1)
+            hint = f"did you mean [strategies.NAME]? there is [{near[0]}]" if near else "add [strategies.NAME]"
+            self.problems.append(Problem("strategies", "no strategy is configured", hint))
+        if tables and all(self._enabled(name, table, note=False) is False for name, table in tables.items()):
+            self.problems.append(Problem("strategies", "every strategy has enabled = false", "enable one"))
+        planned = [self._strategy(name, table, exits) for name, table in tables.items()]
+        return tuple(one for one in planned if one is not None)
+
+    def _strategy(self, name: str, table: Raw, exits: tuple[Planned[ExitRule], ...]) -> PlannedStrategy | None:
+        where = f"strategies.{name}"
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+            hint = "use letters, digits and _; it names the orders"
+            self.problems.append(Problem(where, f"{name!r} is no strategy name", hint))
+        part = self.parts.part("strategy", where, table)
+        connector = self._connector(where, table)
+        symbols = self._symbols(where, table)
+        timeframes = self._timeframes(where, table)
+        if "exits" in table:
+            exits = self.parts.ordered("exit", f"{where}.exits", table["exits"])
+        risk = self.parts.ordered("risk", f"{where}.risk", table.get("risk", []))
+        sizing = self._sizing(where, table)
+        enabled = self._enabled(name, table)
+        if part is None or not enabled:
+            return None
+        return PlannedStrategy(name, part, connector, symbols, timeframes, exits, risk, sizing)
+
+    def _sizing(self, where: str, table: Raw) -> Planned[Sizer] | None:
+        if "sizing" not in table:
+            return None
+        if isinstance(table["sizing"], Mapping):
+            return self.parts.part("sizer", f"{where}.sizing", table["sizing"])
+        hint = 'write sizing = { use = "sizing.fixed", size = 0.1 }'
+        self.problems.append(Problem(f"{where}.sizing", "must be a table", hint))
+        return None
+
+    def _enabled(self, name: str, table: Raw, *, note: bool = True) -> bool:
+        stated = table.get("enabled", True)
+        words = {"true": True, "false": False}  # a variable of the environment is text
+        value = words.get(stated.lower()) if isinstance(stated, str) else stated
+        if isinstance(value, bool):
+            return value
+        if note:
+            what = f"must be true or false, not {stated!r}"
+            self.problems.append(Problem(f"strategies.{name}.enabled", what, "write enabled = false to leave it out"))
+        return True
+
+    def _connector(self, where: str, table: Raw) -> str:
+        names = list(self.config.connectors)
+        stated = table.get("connector")
+        known = ", ".join(names) or "none; add [connectors.NAME]"
+        if stated is None:
+            if len(names) == 1:
+                return names[0]
+            self.problems.append(Problem(f"{where}.connector", "is missing", f"there are: {known}"))
+            return ""
+        if stated not in names:
+            near = difflib.get_close_matches(str(stated), names, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {known}"
+            self.problems.append(Problem(f"{where}.connector", f'no connector is named "{stated}"', hint))
+        return str(stated)
+
+    def _symbols(self, where: str, table: Raw) -> tuple[str, ...]:
+        symbols = table.get("symbols")
+        place = f"{where}.symbols"
+        if not _is_names(symbols):
+            what = "is missing" if symbols is None else f"must be a list of names, not {symbols!r}"
+            self.problems.append(Problem(place, what, 'write symbols = ["EURUSD"]'))
+            return ()
+        twice = sorted({one for one in symbols if symbols.count(one) > 1})
+        if twice:
+            self.problems.append(Problem(place, f"{', '.join(twice)} is listed twice", "list each symbol once"))
+        return tuple(dict.fromkeys(symbols))
+
+    def _timeframes(self, where: str, table: Raw) -> tuple[Timeframe, ...]:
+        stated = table.get("timeframe")
+        place = f"{where}.timeframe"
+        texts = stated if isinstance(stated, list) else [stated]
+        if not _is_names(texts):
+            what = "is missing" if stated is None else f"must be a time frame or a list of them, not {stated!r}"
+            self.problems.append(Problem(place, what, 'write timeframe = "1h"'))
+            return ()
+        try:
+            return tuple(dict.fromkeys(Timeframe.parse(text) for text in texts))
+        except ValueError as error:
+            self.problems.append(Problem(place, *str(error).split("; ", 1)))
+            return ()
+
+    def _instruments(self) -> None:
+        """Find contradictions in the stated terms; whether they are enough shows when the connector has spoken."""
+        for symbol, table in self.config.instruments.items():
+            try:
+                resolve_instrument(symbol, None, table)
+            except ConfigError as error:
+                self.problems += [problem for problem in error.problems if " lack " not in problem.what]
+
+
+def _is_names(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) and one for one in value)

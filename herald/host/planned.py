@@ -1,0 +1,207 @@
+"""What a config chose, checked: the parts of a run and the Plan that holds them; a Plan prints itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import SecretStr
+
+from herald.components import Component, Settings
+from herald.contracts import Connector, DataFormat, ExitRule, Observer, RiskCheck, Sizer, Strategy
+from herald.host.hookspecs import API_VERSION
+from herald.host.registry import Origin
+from herald.host.tables import HeraldConfig, Raw
+from herald.model import Timeframe
+
+__all__ = ["Plan", "Planned", "PlannedStrategy"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Planned(Generic[T]):
+    """A component that the config chose.
+
+    Attributes:
+        name: The instance, such as ``connectors.main`` or ``risk[0]``.
+        use: Full name of the component.
+        kind: connector, strategy, sizer, risk, exit, observer or format.
+        component: The record its plugin yielded.
+        settings: Its table, checked.
+        origin: Where it comes from.
+    """
+
+    name: str
+    use: str
+    kind: str
+    component: Component[T]
+    settings: Settings
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStrategy:
+    """A strategy with what it is to run with.
+
+    Attributes:
+        name: Key of its table.
+        part: The strategy itself.
+        connector: Table of its connector.
+        symbols: What it trades, in order.
+        timeframes: Its series; the first is the base.
+        exits: Its exit rules, in order.
+        risk: Its own risk checks, asked after the global ones.
+        sizing: Its sizer, or None.
+    """
+
+    name: str
+    part: Planned[Strategy[Any]]
+    connector: str
+    symbols: tuple[str, ...]
+    timeframes: tuple[Timeframe, ...]
+    exits: tuple[Planned[ExitRule], ...] = ()
+    risk: tuple[Planned[RiskCheck], ...] = ()
+    sizing: Planned[Sizer] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a run needs to know, checked; nothing is built yet.
+
+    Attributes:
+        source: The config file, as the user named it.
+        base: Its folder; relative paths start there.
+        config: The host's own tables.
+        mode: What is run, after the command had its say.
+        seed: Of all random numbers.
+        connectors: By table name.
+        strategies: The enabled ones, in file order.
+        risk: Global risk checks, in order.
+        observers: In order.
+        formats: Every data format of the loaded plugins, by full name.
+        plugins: The loaded plugins.
+    """
+
+    source: str
+    base: str
+    config: HeraldConfig
+    mode: str
+    seed: int
+    connectors: Mapping[str, Planned[Connector]]
+    strategies: tuple[PlannedStrategy, ...]
+    risk: tuple[Planned[RiskCheck], ...]
+    observers: tuple[Planned[Observer], ...]
+    formats: Mapping[str, Planned[DataFormat]]
+    plugins: tuple[Origin, ...]
+    chosen_formats: Mapping[str, str] = field(default_factory=dict)
+    """Full name of the one data format that a connector's table names, by connector."""
+
+    def chosen(self, kind: str) -> Sequence[Planned[Any]]:
+        """Return the components of one kind, in file order."""
+        everything: list[Planned[Any]] = [*self.connectors.values(), *self.risk, *self.observers]
+        for strategy in self.strategies:
+            everything += [strategy.part, *strategy.exits, *strategy.risk]
+            everything += [strategy.sizing] if strategy.sizing is not None else []
+        return [part for part in everything if part.kind == kind]
+
+    def feeds(self, connector: str) -> Sequence[tuple[str, Timeframe]]:
+        """Return the (symbol, time frame) pairs that strategies take from a connector, in file order."""
+        pairs = (
+            (symbol, timeframe)
+            for strategy in self.strategies
+            if strategy.connector == connector
+            for symbol in strategy.symbols
+            for timeframe in strategy.timeframes
+        )
+        return list(dict.fromkeys(pairs))
+
+    def describe(self) -> str:
+        """Return the plan as text, for people."""
+        return "\n".join(_describe(self))
+
+    def to_dict(self) -> Raw:
+        """Return the resolved configuration, without secrets, ready for JSON."""
+        config = self.config.model_dump(
+            mode="json", exclude={"connectors", "strategies", "risk", "risk_profile", "exits", "observers"}
+        )
+        config["herald"]["mode"] = self.mode
+        return config | {
+            "connectors": {name: _table(part) | self._format(name) for name, part in self.connectors.items()},
+            "strategies": {
+                strategy.name: _table(strategy.part)
+                | {
+                    "connector": strategy.connector,
+                    "symbols": list(strategy.symbols),
+                    "timeframe": [str(timeframe) for timeframe in strategy.timeframes],
+                    "exits": [_entry(part) for part in strategy.exits],
+                    "risk": [_entry(part) for part in strategy.risk],
+                    "sizing": None if strategy.sizing is None else _table(strategy.sizing),
+                }
+                for strategy in self.strategies
+            },
+            "risk": [_entry(part) for part in self.risk],
+            "observers": [_entry(part) for part in self.observers],
+        }
+
+    def _format(self, connector: str) -> Raw:
+        name = self.chosen_formats.get(connector)
+        return {} if name is None else {"format": name}
+
+
+def _table(part: Planned[Any]) -> Raw:
+    return {"use": part.use} | part.settings.model_dump(mode="json")
+
+
+def _entry(part: Planned[Any]) -> Raw:
+    """Return the table of a list entry, with the name that the file gave it, if it did."""
+    return _table(part) | ({} if part.name.endswith("]") else {"name": part.name.rpartition(".")[2]})
+
+
+def _shown(settings: Settings, *, all_keys: bool = False) -> list[str]:
+    """Return the settings that the file states, or all of them, as ``key=value`` in the order of the model."""
+    keys = [key for key in type(settings).model_fields if all_keys or key in settings.model_fields_set]
+    return [f"{key}={_text(getattr(settings, key))}" for key in keys]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "***"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_text, value)) + "]"
+    if isinstance(value, Settings):
+        return "{" + ", ".join(_shown(value)) + "}"
+    return str(value)
+
+
+def _describe(plan: Plan) -> Iterable[str]:
+    yield f"plan of {plan.source} ({plan.mode}, api {API_VERSION})"
+    for name, part in plan.connectors.items():
+        chosen = plan.chosen_formats.get(name)
+        shown = [*_shown(part.settings), *([f"format={chosen}"] if chosen else [])]
+        yield f"connector {name} = {part.use} [{part.origin}]   {' '.join(shown)}"
+    for strategy in plan.strategies:
+        frames = ",".join(str(timeframe) for timeframe in strategy.timeframes)
+        takes = f"{strategy.connector} {','.join(strategy.symbols)} {frames}"
+        one = strategy.part
+        yield f"strategy {strategy.name} = {one.use} [{one.origin}]   {takes}   {' '.join(_shown(one.settings, all_keys=True))}"
+        if strategy.sizing is not None:
+            yield f"    sizing {_called(strategy.sizing)}"
+        if strategy.exits:
+            yield "    exits  " + " > ".join(_called(part) for part in strategy.exits)
+        if strategy.risk:
+            yield "    risk   " + " > ".join(_called(part) for part in strategy.risk)
+    if plan.risk:
+        yield "risk     " + " > ".join(_called(part) for part in plan.risk)
+    for observer in plan.observers:
+        yield f"observer {_called(observer)} [{observer.origin}]"
+    account, backtest = plan.config.account, plan.config.backtest
+    yield f"account  {backtest.cash:,.2f} {account.currency}, {account.mode}, leverage {account.leverage:g}"
+    bounds = f"{backtest.start or 'the first bar'} to {backtest.end or 'the last bar'}"
+    costs = ", ".join(f"{key} {value}" for key, value in backtest.costs.model_dump(exclude_defaults=True).items())
+    yield f"backtest {bounds}, intrabar {backtest.intrabar}, costs: {costs or 'none'}"
+
+
+def _called(part: Planned[Any]) -> str:
+    return f"{part.use}({', '.join(_shown(part.settings))})"

@@ -1,0 +1,218 @@
+"""Herald's own tables of the config file, each a model; components' tables stay raw here."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from herald.clock import DAY, parse_time
+
+__all__ = [
+    "AccountTable",
+    "BacktestTable",
+    "ConversionTable",
+    "CostTable",
+    "HeraldConfig",
+    "HeraldTable",
+    "InstrumentTable",
+    "PluginTable",
+    "Raw",
+]
+
+Raw = dict[str, Any]
+
+
+class Table(BaseModel):
+    """Base of the host's own tables."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class HeraldTable(Table):
+    """``[herald]``: the run as a whole."""
+
+    api: Literal[1] = 1
+    """Major version of Herald's API that the file is written for."""
+    mode: Literal["backtest", "paper", "live"] = "backtest"
+    """Over history, on live prices with simulated money, or with real money."""
+    seed: int = 0
+    """Seed of every random number in the run."""
+    on_stop: Literal["leave", "cancel", "flatten"] = "cancel"
+    """What happens to open orders (and, with flatten, positions) at the end."""
+
+
+class PluginTable(Table):
+    """``[plugins]``: where plugins come from besides the installed ones."""
+
+    paths: list[str] = Field(default_factory=list)
+    """Folders whose ``*.py`` files and packages are plugins under their own names; relative to the config file."""
+    load: list[str] = Field(default_factory=list)
+    """Plugins to load although no table uses them."""
+    accept: list[str] = Field(default_factory=list)
+    """Warnings of plugins that are accepted, by their name."""
+
+
+class AccountTable(Table):
+    """``[account]``: the simulated account."""
+
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3,5}$")
+    """Currency of every amount in the results."""
+    mode: Literal["netting", "hedging"] = "netting"
+    """Whether positions of one symbol are added up for the margin."""
+    leverage: float = Field(default=30.0, ge=1)
+    """Notional that one unit of margin carries."""
+
+
+class InstrumentTable(Table):
+    """``[instruments.SYMBOL]``: terms of a symbol; they override what the connector says."""
+
+    like: str | None = None
+    """A shipped set of terms to start from, such as fx_major."""
+    base: str | None = None
+    """Currency that is bought; empty where it has none."""
+    quote: str | None = None
+    """Currency in which the price is stated."""
+    price_step: float | None = Field(default=None, gt=0)
+    """Smallest change of the price ("point")."""
+    size_step: float | None = Field(default=None, gt=0)
+    """Smallest change of the size, lots."""
+    min_size: float | None = Field(default=None, ge=0)
+    """Smallest order, lots."""
+    max_size: float | None = Field(default=None, gt=0)
+    """Largest order, lots."""
+    contract_size: float | None = Field(default=None, gt=0)
+    """Units in one lot."""
+    margin: float | None = Field(default=None, ge=0)
+    """Fixed margin of one lot, quote currency; 0 where the leverage decides."""
+
+    @model_validator(mode="after")
+    def _has_sizes(self) -> Self:
+        if self.min_size is not None and self.max_size is not None and self.min_size > self.max_size:
+            raise ValueError(f"min_size ({self.min_size:g}) is above max_size ({self.max_size:g}); change one of them")
+        return self
+
+
+class ConversionTable(BaseModel):
+    """``[conversions]``: which symbol turns a currency into the account's, by currency, and how old its price may be."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+    __pydantic_extra__: dict[str, str] = Field(init=False)
+
+    max_age_seconds: float = Field(default=604_800.0, gt=0)
+    """A request that needs an older price is denied."""
+
+    @property
+    def symbols(self) -> dict[str, str]:
+        """Return symbol by currency."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class CostTable(Table):
+    """``[backtest] costs``: what trades cost; see the fill rules C1 to C4."""
+
+    spread: Literal["fixed", "data"] = "fixed"
+    """``data`` takes the spread of each bar from the data instead of spread_points."""
+    spread_points: float = Field(default=0.0, ge=0)
+    """Fixed spread, price steps."""
+    commission_per_lot: float = Field(default=0.0, ge=0)
+    """Account currency per lot and side."""
+    commission_per_unit: float = Field(default=0.0, ge=0)
+    """Account currency per unit and side."""
+    commission_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Fraction of the notional, per side."""
+    commission_minimum: float = Field(default=0.0, ge=0)
+    """Least commission of one order, account currency."""
+    slippage_points: float = Field(default=0.0, ge=0)
+    """Adverse change of market and stop fills, price steps."""
+    slippage_range: float = Field(default=0.0, ge=0)
+    """The same as a fraction of the bar's high minus low."""
+    slippage_impact: float = Field(default=0.0, ge=0)
+    """The same as a fraction of the price, times the square of the order's share of the bar's volume."""
+
+
+_YEARS = range(1678, 2262)
+"""Whole years that nanoseconds since 1970 in 64 bits can tell."""
+
+
+def _moment(value: object) -> date:
+    """Turn an ISO text into a date or date-time, so that files, environment and TOML dates all work."""
+    moment = _parsed(value) if isinstance(value, str) else value
+    if not isinstance(moment, date):
+        raise ValueError(f"{value!r} is no date; write 2024-01-31 or 2024-01-31T12:00:00Z")
+    if moment.year not in _YEARS:
+        raise ValueError(f"{value} is out of range; write a year from {_YEARS[0]} to {_YEARS[-1]}")
+    return moment
+
+
+def _parsed(text: str) -> date | None:
+    for parse in (date.fromisoformat, datetime.fromisoformat):
+        try:
+            return parse(text)
+        except ValueError:
+            continue
+    return None
+
+
+class BacktestTable(Table):
+    """``[backtest]``: the stretch of history, the money and the assumptions."""
+
+    start: Annotated[Any, BeforeValidator(_moment)] = None
+    """First time that counts (date or date-time, UTC unless stated); bars before it only warm up."""
+    end: Annotated[Any, BeforeValidator(_moment)] = None
+    """Last time that counts; a bare date includes the whole day."""
+    cash: float = Field(default=10_000.0, gt=0)
+    """Starting balance, account currency."""
+    intrabar: Literal["worse", "better", "ohlc", "nearest"] = "worse"
+    """What is assumed of the way inside a bar; see the fill rules F6, F8 and F9."""
+    participation: float | None = Field(default=None, gt=0, le=1)
+    """Largest share of a bar's volume that one bar fills; none for no limit."""
+    costs: CostTable = Field(default_factory=CostTable)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.start_at is not None and self.end_at is not None and self.start_at >= self.end_at:
+            raise ValueError(f"start ({self.start}) is not before end ({self.end}); change one of them")
+        return self
+
+    @property
+    def start_at(self) -> int | None:
+        """Return `start` in nanoseconds UTC, or None."""
+        return None if self.start is None else _at(self.start)
+
+    @property
+    def end_at(self) -> int | None:
+        """Return `end` in nanoseconds UTC, or None; the end of the day for a bare date."""
+        if self.end is None:
+            return None
+        return _at(self.end) if isinstance(self.end, datetime) else _at(self.end) + DAY
+
+
+def _at(moment: date) -> int:
+    if not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time(), UTC)
+    return parse_time(moment.isoformat())
+
+
+class HeraldConfig(Table):
+    """A whole configuration: the host's tables typed, the components' tables as they stand."""
+
+    herald: HeraldTable = Field(default_factory=HeraldTable)
+    plugins: PluginTable = Field(default_factory=PluginTable)
+    account: AccountTable = Field(default_factory=AccountTable)
+    instruments: dict[str, InstrumentTable] = Field(default_factory=dict)
+    conversions: ConversionTable = Field(default_factory=ConversionTable)
+    connectors: dict[str, Raw] = Field(default_factory=dict)
+    """One table a connector; ``use`` names the component, the rest are its settings."""
+    strategies: dict[str, Raw] = Field(default_factory=dict)
+    """One table a strategy."""
+    risk_profile: Raw = Field(default_factory=dict)
+    """``use`` names a list of risk checks to start from."""
+    risk: list[Raw] = Field(default_factory=list)
+    """Risk checks, in the order in which they are asked."""
+    exits: list[Raw] = Field(default_factory=list)
+    """Exit rules of every strategy that has none of its own, in order."""
+    observers: list[Raw] = Field(default_factory=list)
+    """Observers, in order."""
+    backtest: BacktestTable = Field(default_factory=BacktestTable)

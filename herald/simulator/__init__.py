@@ -1,0 +1,1 @@
+"""The broker of backtest and paper mode: fills, costs and margin."""

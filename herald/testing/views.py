@@ -1,0 +1,145 @@
+"""A view of the account for tests of risk checks and sizers: every value is set by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from herald.clock import parse_time
+from herald.model import Account, AccountMode, BarSeries, Instrument, Order, OrderRequest, Position, Side
+from herald.testing.market import make_instrument
+
+__all__ = ["FakeRiskView"]
+
+
+class FakeRiskView:
+    """A `herald.contracts.RiskView` whose answers a test states.
+
+    Attributes:
+        now: The time, nanoseconds UTC.
+        equity: Account currency.
+        currency: Of the account.
+        prices: Last price by symbol; NaN where it is missing.
+        price_times: When it was known; *now* where it is missing.
+        rates: Account currency per unit of quote currency, by symbol; 1 where it is missing.
+        instruments: Terms by symbol; `make_instrument` where they are missing.
+        held: Lots, signed, by (strategy, symbol), in config order.
+        orders: Working orders, oldest first.
+        sent: When requests went out, nanoseconds UTC.
+        past: Equity by time, nanoseconds UTC, in order; the present equity is not among them.
+        series: Bars by symbol.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: int | str = "2024-01-01T12:00",
+        equity: float = 10_000.0,
+        currency: str = "USD",
+        prices: Mapping[str, float] | None = None,
+        price_times: Mapping[str, int] | None = None,
+        rates: Mapping[str, float] | None = None,
+        instruments: Sequence[Instrument] = (),
+        held: Mapping[tuple[str, str], float] | None = None,
+        orders: Sequence[Order] = (),
+        sent: Sequence[int] = (),
+        past: Mapping[int, float] | None = None,
+        series: Sequence[BarSeries] = (),
+    ) -> None:
+        """State everything; what is left out has an answer that refuses nothing."""
+        self.now = parse_time(now) if isinstance(now, str) else now
+        self.equity = equity
+        self.currency = currency
+        self.prices = {"TEST": 100.0} if prices is None else dict(prices)
+        self.price_times = dict(price_times or {})
+        self.rates = dict(rates or {})
+        self.instruments = {instrument.symbol: instrument for instrument in instruments}
+        self.held = dict(held or {})
+        self.orders = list(orders)
+        self.sent = list(sent)
+        self.past = dict(past or {})
+        self.series = {one.symbol: one for one in series}
+
+    @property
+    def account(self) -> Account:
+        """The account."""
+        return Account(
+            id="fake",
+            server="herald",
+            real=False,
+            currency=self.currency,
+            mode=AccountMode.NETTING,
+            balance=self.equity,
+            equity=self.equity,
+            margin_used=0.0,
+            margin_free=self.equity,
+            leverage=30.0,
+            time=self.now,
+        )
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return the terms of *symbol*."""
+        return self.instruments.get(symbol) or make_instrument(symbol)
+
+    def position(self, strategy: str, symbol: str) -> Position:
+        """Return what one strategy holds of one symbol."""
+        size = self.held.get((strategy, symbol), 0.0)
+        return Position(symbol, size, self.price(symbol), 0.0, 1) if size else Position(symbol)
+
+    def positions(self) -> Sequence[tuple[str, Position]]:
+        """Return every open position."""
+        return [(strategy, self.position(strategy, symbol)) for (strategy, symbol), size in self.held.items() if size]
+
+    def working(self, strategy: str | None = None, symbol: str | None = None) -> Sequence[Order]:
+        """Return the working orders."""
+        return [
+            order
+            for order in self.orders
+            if (strategy is None or order.request.strategy == strategy) and (symbol is None or order.request.symbol == symbol)
+        ]
+
+    def price(self, symbol: str) -> float:
+        """Return the last price; NaN where none was stated."""
+        return self.prices.get(symbol, math.nan)
+
+    def price_time(self, symbol: str) -> int:
+        """Return when that price was known; 0 without a price."""
+        return self.price_times.get(symbol, self.now if symbol in self.prices else 0)
+
+    def rate(self, symbol: str) -> float:
+        """Return account currency per unit of quote currency."""
+        return self.rates.get(symbol, 1.0)
+
+    def notional(self, symbol: str, size: float) -> float:
+        """Return the value of *size* lots at the last price, account currency."""
+        return size * self.instrument(symbol).contract_size * self.price(symbol) * self.rate(symbol)
+
+    def history(self, symbol: str, n: int) -> BarSeries:
+        """Return up to *n* last bars; none where no series was stated."""
+        known = self.series.get(symbol)
+        if known is None:
+            return BarSeries(symbol, 1, *([[]] * 5))  # type: ignore[arg-type]
+        return known[max(len(known) - n, 0) :]
+
+    def orders_since(self, time: int) -> int:
+        """Return how many requests went out at or after *time*."""
+        return sum(1 for sent in self.sent if sent >= time)
+
+    def equity_peak(self) -> float:
+        """Return the highest equity so far."""
+        return max([*self.past.values(), self.equity])
+
+    def equity_at(self, time: int) -> float:
+        """Return the equity at the last moment at or before *time*; the first one where there is none."""
+        if not self.past:
+            return self.equity
+        known = [equity for at, equity in self.past.items() if at <= time]
+        return known[-1] if known else next(iter(self.past.values()))
+
+    def reduces(self, request: OrderRequest) -> bool:
+        """Return whether *request* can only make the book's position smaller."""
+        held = self.held.get((request.strategy, request.symbol), 0.0)
+        if request.reduce_only:
+            return True
+        away = Side.SELL if held > 0 else Side.BUY
+        return held != 0 and request.side is away and request.size <= abs(held)

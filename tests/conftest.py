@@ -1,0 +1,25 @@
+"""What every test stands on: a home of its own, no configuration from the machine."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep variables such as HERALD_BACKTEST__CASH of the developer's shell, and the user's cache, out of the tests."""
+    for name in [name for name in os.environ if name.upper().startswith("HERALD_")]:
+        monkeypatch.delenv(name)
+    cache = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
+@pytest.fixture
+def clean_env() -> dict[str, str]:
+    """Return an environment for a child process: without PYTHONPATH and this run's pytest, terminal width fixed, UTF-8."""
+    # A child that runs pytest must not write over the report that PYTEST_ADDOPTS asks of this run.
+    hidden = ("PYTHONPATH", "PYTHONHASHSEED", "PYTEST_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    return env | {"PYTHONUTF8": "1", "COLUMNS": "120", "NO_COLOR": "1"}

@@ -1,0 +1,69 @@
+"""Every file in examples/ runs as it stands and trades."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+CONFIGS = sorted(path.name for path in EXAMPLES.glob("*.toml"))
+SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
+
+
+def run(*command: str, env: dict[str, str], cwd: Path) -> str:
+    done = subprocess.run([sys.executable, *command], cwd=cwd, env=env, capture_output=True, encoding="utf-8", check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def test_there_are_four_examples() -> None:
+    assert ["own_strategy.toml", "portfolio.toml", "sma_cross.toml"] == CONFIGS
+    assert ["brackets.py"] == SCRIPTS
+
+
+@pytest.mark.parametrize(("name", "symbols"), [("own_strategy.toml", 1), ("portfolio.toml", 12), ("sma_cross.toml", 1)])
+def test_an_example_config_completes_and_trades(name: str, symbols: int, tmp_path: Path, clean_env: dict[str, str]) -> None:
+    out = run("-m", "herald", "backtest", str(EXAMPLES / name), "--out", str(tmp_path), "--json", env=clean_env, cwd=tmp_path)
+    outcome = json.loads(out)
+
+    assert ("completed", []) == (outcome["status"], outcome["errors"])
+    folder = Path(outcome["folder"])
+    assert tmp_path in folder.parents
+    with (folder / "trades.csv").open(encoding="utf-8", newline="") as file:
+        trades = list(csv.DictReader(file))
+    assert len(trades) == outcome["statistics"]["total_trades"] > 20
+    assert symbols >= len({trade["symbol"] for trade in trades}) >= min(symbols, 8)
+    assert outcome["statistics"]["final_equity"] > 0
+    assert 0 < outcome["statistics"]["max_drawdown"] < 1 or -1 < outcome["statistics"]["max_drawdown"] < 0
+    page = Path(outcome["report"]).read_text(encoding="utf-8")
+    assert len(page) > 20_000
+    assert all(trade["symbol"] in page for trade in trades[:5])
+
+
+def test_an_example_config_shows_what_it_would_run(tmp_path: Path, clean_env: dict[str, str]) -> None:
+    for name in CONFIGS:
+        out = run("-m", "herald", "plan", str(EXAMPLES / name), env=clean_env, cwd=tmp_path)
+
+        assert "connector main = files" in out
+
+
+def test_the_library_example_prints_its_trades(tmp_path: Path, clean_env: dict[str, str]) -> None:
+    first, *rest = run(str(EXAMPLES / "brackets.py"), env=clean_env, cwd=tmp_path).splitlines()
+
+    match = re.fullmatch(r"(\d+) trades, (\d+) of them won, ([+-]\d+\.\d\d) USD", first)
+    assert match is not None, first
+    trades, won = int(match[1]), int(match[2])
+    assert trades > 50
+    assert 0 < won < trades
+    assert 3 == len(rest)
+    # A bracket ends in its stop loss or in its target; a day order ends nothing that was filled.
+    assert all(line.split()[4] in {"stop_loss", "take_profit"} for line in rest), rest
