@@ -544,6 +544,19 @@ def test_an_async_function_given_to_call_is_an_error_that_names_the_remedy(
     assert CLOSED is breaker.state
 
 
+def test_a_trial_that_was_given_the_wrong_kind_of_function_gives_its_permit_back(plain: Caller, clock: FakeClock) -> None:
+    breaker = opened(clock, plain)
+    clock.advance(60)
+
+    with pytest.raises(TypeError, match="call_async"):
+        breaker.call(fetch, "EURUSD")
+    with pytest.raises(TypeError, match="call"):
+        asyncio.run(breaker.call_async(ok))  # type: ignore[arg-type]
+    breaker.call(ok)
+
+    assert CLOSED is breaker.state
+
+
 @pytest.mark.parametrize("mode", list(CircuitMode))
 def test_a_plain_function_given_to_call_async_is_an_error_that_names_the_remedy(clock: FakeClock, mode: CircuitMode) -> None:
     breaker = made(clock, 1, mode=mode)
@@ -758,6 +771,27 @@ def test_a_slow_trial_fails_where_slowness_opens(plain: Caller, clock: FakeClock
     assert OPEN is breaker.state
 
 
+def test_a_slow_trial_succeeds_where_slowness_is_only_counted(plain: Caller, clock: FakeClock) -> None:
+    breaker = opened(clock, plain, slow_call_seconds=2)
+    clock.advance(60)
+
+    breaker.call(slow, clock, 3)
+
+    assert (CLOSED, 1) == (breaker.state, breaker.statistics().slow)
+
+
+@pytest.mark.parametrize("window", [{"window_calls": 2}, {"window_seconds": 10}])
+def test_slow_calls_leave_the_window_like_the_others(plain: Caller, clock: FakeClock, window: dict[str, int]) -> None:
+    breaker = made(clock, slow_call_seconds=2, slow_rate=1.0, **window)
+    breaker.call(slow, clock, 3)
+    clock.advance(11)
+
+    breaker.call(ok)
+    breaker.call(ok)
+
+    assert (2, 0.0) == (breaker.statistics().window_calls, breaker.statistics().window_slow_rate)
+
+
 def test_slow_calls_and_slow_failures_are_only_counted_without_a_rate(plain: Caller, clock: FakeClock) -> None:
     breaker = made(clock, 1, slow_call_seconds=2)
 
@@ -882,6 +916,29 @@ def test_a_ramp_lets_a_growing_share_through_and_then_closes(plain: Caller, cloc
     assert [10, 19, 28, 37, 46, 55, 64, 73, 82, 91] == pytest.approx(shares, abs=1.01)  # 0.1 + 0.9 t / 10, of 100
     assert (HALF_OPEN, CLOSED) == (ramping, breaker.state)
     assert (1.0, 10.0) == pytest.approx((min(waits), max(waits)))  # until the ramp ends
+
+
+def test_the_first_call_after_the_ramp_finds_the_circuit_closed(call: Caller, clock: FakeClock) -> None:
+    breaker = opened(clock, call, ramp_seconds=10)
+    clock.advance(60)
+    call(breaker, ok)
+    clock.advance(10)
+
+    assert CLOSED is call(breaker, lambda: breaker.state)
+
+
+def test_a_second_trial_that_succeeds_during_the_ramp_does_not_start_it_again(plain: Caller, clock: FakeClock) -> None:
+    breaker = opened(clock, plain, ramp_seconds=10, half_open_max_calls=2)
+    clock.advance(60)
+
+    def second() -> None:
+        breaker.call(ok)  # begins the ramp
+        clock.advance(6)
+
+    breaker.call(second)
+    clock.advance(4)
+
+    assert CLOSED is breaker.call(lambda: breaker.state)
 
 
 def test_in_a_ramp_the_rules_of_a_closed_circuit_hold(plain: Caller, clock: FakeClock) -> None:
