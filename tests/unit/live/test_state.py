@@ -225,7 +225,7 @@ def test_a_change_without_a_reason_is_refused(state: StateFile, why: str) -> Non
     assert not state.path.exists()
 
 
-@pytest.mark.parametrize("scope", ["", "acount", "strategy:", "symbol", "order:1"])
+@pytest.mark.parametrize("scope", ["", "accounts", "strategy:", "symbol", "order:1"])
 def test_a_scope_that_is_none_is_refused(state: StateFile, scope: str) -> None:
     with pytest.raises(ValueError, match=f"not {scope!r}"):
         state.set(scope, HALTED, "me", "because")
