@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -154,6 +155,28 @@ def test_a_halt_can_be_made_stricter_and_never_forgets_what_was_asked(state: Sta
     assert (True, False, False, "b") == (change.cancel_all, change.flatten, change.exits, change.why)
 
 
+def test_a_stricter_halt_keeps_the_closings_that_were_asked_for(state: StateFile) -> None:
+    state.set(ACCOUNT, HALTED, "me", "a", flatten=True, exits=True)
+    state.set(ACCOUNT, HALTED, "me", "b")
+
+    assert [("b", True)] == [(one.why, one.flatten) for one in state.read().pending()]
+
+
+def test_exits_that_were_forbidden_stay_so(state: StateFile) -> None:
+    state.set(ACCOUNT, HALTED, "me", "a")
+    state.set(ACCOUNT, HALTED, "me", "b", cancel_all=True, exits=True)
+
+    assert state.read().denial(request(reduce_only=True)) is not None
+
+
+def test_a_stricter_halt_does_not_ask_again_for_what_is_done(state: StateFile) -> None:
+    state.set(ACCOUNT, HALTED, "me", "a", cancel_all=True, exits=True)
+    state.mark_done(state.read().pending()[0], "run", "cancelled")
+    state.set(ACCOUNT, HALTED, "me", "b")
+
+    assert () == state.read().pending()
+
+
 def test_flatten_includes_the_cancels_and_is_pending_until_it_is_done(state: StateFile) -> None:
     state.set("strategy:trend", HALTED, "me", "out", flatten=True)
     (asked,) = state.read().pending()
@@ -273,6 +296,15 @@ def test_any_two_of_many_quick_changes_are_told_apart(state: StateFile, clock: F
     assert list(range(1, 21)) == seen
 
 
+def test_the_size_alone_tells_numbers_apart(tmp_path: Path, clock: FakeClock) -> None:
+    sizes = set()
+    for number in (0, 1, 2, 3, 128, 254, 255):
+        write_sealed(tmp_path / "file", b"{}" + b" " * (number % 3), number, clock)
+        sizes.add((tmp_path / "file").stat().st_size)
+
+    assert 7 == len(sizes)
+
+
 def test_no_update_of_many_writers_is_lost(tmp_path: Path) -> None:
     writers, each = 4, 8
     barrier = threading.Barrier(writers)
@@ -281,7 +313,10 @@ def test_no_update_of_many_writers_is_lost(tmp_path: Path) -> None:
         mine = StateFile(tmp_path, WallClock())
         barrier.wait()
         for count in range(each):
-            mine.set(f"symbol:S{number}_{count}", HALTED, "test", "because")
+            while True:
+                with contextlib.suppress(WaitTimeout):  # a slow disk makes the last in the queue wait long
+                    mine.set(f"symbol:S{number}_{count}", HALTED, "test", "because")
+                    break
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
     for one in threads:

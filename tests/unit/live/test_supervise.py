@@ -58,7 +58,7 @@ class Script:
         self._asked: float | None = None
 
     def begin(self, path: Path, clock: FakeClock) -> Script:
-        self._clock, self._path, self._began, self._beat = clock, path, clock.monotonic(), -1
+        self._clock, self._path, self._began, self._beat, self._seen = clock, path, clock.monotonic(), -1, 0.0
         self._heartbeat = Heartbeat(path, clock)
         return self
 
@@ -73,7 +73,8 @@ class Script:
             return self.code
         if self.age >= self.lasts:
             return self.code
-        if int(self.age) > self._beat and self.age < self.beats_for:
+        jump, self._seen = self.age - self._seen, self.age
+        if int(self.age) > self._beat and self.age < self.beats_for and jump < 10:  # after a sleep it is not awake at once
             self._beat = int(self.age)
             self._heartbeat.beat(self._began + self.busy_from if self.age > self.busy_from else 0.0)
         return None
