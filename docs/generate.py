@@ -32,9 +32,13 @@ PUBLIC = (
     "herald.runtime",
     "herald.statistics",
     "herald.testing",
+    "herald.utils",
 )
 TABLES = {
     "connector": "[connectors.NAME]",
+    "middleware": "[[connectors.NAME.middleware]]",
+    "cache": "[caches.NAME]",
+    "journal": "[journal]",
     "strategy": "[strategies.NAME]",
     "sizer": "sizing",
     "risk": "[[risk]]",

@@ -7,10 +7,13 @@ worker only.
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from enum import Enum
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -31,28 +34,43 @@ from herald.model import (
     OrderType,
     Position,
     Quote,
+    Record,
     Side,
     Timeframe,
     TimeInForce,
     Timer,
+    Trade,
 )
 
 __all__ = [
+    "MISSING",
+    "AsyncConnector",
     "BookView",
+    "Cache",
+    "Call",
     "Cancel",
     "Capabilities",
     "Close",
     "Command",
     "Connector",
     "Context",
+    "Counter",
     "DataFormat",
     "Defect",
     "Denial",
     "ExitRule",
+    "Gauge",
+    "Handler",
+    "Histogram",
     "HistoryConnector",
     "Intent",
+    "Journal",
+    "Metrics",
+    "Middleware",
     "Modify",
+    "NoMetrics",
     "Observer",
+    "Operation",
     "ParsedBars",
     "PlanView",
     "PlannedView",
@@ -63,6 +81,7 @@ __all__ = [
     "RiskView",
     "Services",
     "Sizer",
+    "Standing",
     "Strategy",
     "Submit",
 ]
@@ -80,16 +99,24 @@ class Submit(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         request: What is asked.
         plain: It is a market order, good till cancelled, with nothing attached; a hint for shortcuts.
+        permit: The gate's permission to send it, good for one sending; None in a backtest.
     """
 
     request: OrderRequest
     plain: bool = False
+    permit: object = None
 
 
 class Modify(msgspec.Struct, frozen=True, gc=False):
-    """Replace the terms of the working order with the same id; *request* is the order as it shall be."""
+    """Replace the terms of the working order with the same id.
+
+    Attributes:
+        request: The order as it shall be.
+        permit: The gate's permission; None in a backtest.
+    """
 
     request: OrderRequest
+    permit: object = None
 
 
 class Cancel(msgspec.Struct, frozen=True, gc=False):
@@ -184,6 +211,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         brackets: Stop loss and take profit may be attached to an order.
         modify: Working orders can be changed in place.
         settle_seconds: After this long an order that is not listed was not accepted.
+        lockstep: It plays recorded data and waits for the engine: polls may follow one another without a pause.
+        starts_at: Where recorded data begins, nanoseconds UTC; 0 for the present, or where that is not known.
     """
 
     trading: bool = False
@@ -195,6 +224,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     brackets: bool = False
     modify: bool = False
     settle_seconds: float = 0.0
+    lockstep: bool = False
+    starts_at: int = 0
 
 
 class Defect(msgspec.Struct, frozen=True):
@@ -248,8 +279,94 @@ class ParsedBars:
 # --- what a component may use ---------------------------------------------------------------------
 
 
+class Counter(Protocol):
+    """A number that only grows."""
+
+    def add(self, value: float = 1.0) -> None:
+        """Add *value*, >= 0."""
+
+
+class Gauge(Protocol):
+    """A number that goes up and down."""
+
+    def set(self, value: float) -> None:
+        """Set the number."""
+
+
+class Histogram(Protocol):
+    """A distribution of values, such as seconds."""
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+
+
+class Metrics(Protocol):
+    """Makes handles to metrics; a component asks for them once, when it is built.
+
+    Names are ``[a-z][a-z0-9_]*`` with the unit last (``_seconds``, ``_total``); *text* says what is counted; labels are
+    fixed for the handle.
+    The same name and labels give the same metric.
+    """
+
+    def counter(self, name: str, text: str, labels: Mapping[str, str] | None = None) -> Counter:
+        """Return the counter *name*."""
+
+    def gauge(self, name: str, text: str, labels: Mapping[str, str] | None = None) -> Gauge:
+        """Return the gauge *name*."""
+
+    def histogram(self, name: str, text: str, labels: Mapping[str, str] | None = None) -> Histogram:
+        """Return the histogram *name*."""
+
+
+class _Nothing:
+    """A handle that counts nothing."""
+
+    def add(self, value: float = 1.0) -> None:
+        """Do nothing."""
+
+    def set(self, value: float) -> None:
+        """Do nothing."""
+
+    def observe(self, value: float) -> None:
+        """Do nothing."""
+
+
+class NoMetrics:
+    """The metrics of a run without a metrics component: nothing is counted, but names and labels are checked."""
+
+    _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+
+    def counter(self, name: str, text: str, labels: Mapping[str, str] | None = None) -> Counter:
+        """Check *name* and *labels*; return a handle that does nothing."""
+        return self._handle(name, labels)
+
+    def gauge(self, name: str, text: str, labels: Mapping[str, str] | None = None) -> Gauge:
+        """Check *name* and *labels*; return a handle that does nothing."""
+        return self._handle(name, labels)
+
+    def histogram(self, name: str, text: str, labels: Mapping[str, str] | None = None) -> Histogram:
+        """Check *name* and *labels*; return a handle that does nothing."""
+        return self._handle(name, labels)
+
+    def _handle(self, name: str, labels: Mapping[str, str] | None) -> _Nothing:
+        for one in (name, *(labels or ())):
+            if not self._NAME.match(one):
+                raise ValueError(f"{one!r} is no name of a metric or label; use small letters, digits and _")
+        return _Nothing()
+
+
 def _no_emit(event: Event) -> None:
     """Drop the event; the default of a component built outside a run."""
+
+
+def _no_cache(name: str) -> Cache:
+    """Refuse: a component built outside a run has no caches."""
+    raise NotSupported(f"there is no cache {name!r} outside a run; add [caches.{name}] to the config")
+
+
+def _no_connector(name: str) -> Connector:
+    """Refuse: a component built outside a run has no other connectors."""
+    raise NotSupported(f"there is no connector {name!r} outside a run; add [connectors.{name}] to the config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +379,11 @@ class Services:
         random: Seeded from the config's seed and *name*.
         emit: Hand an event to the observers; thread-safe, never blocks.
         base: Folder that relative paths of the config start from.
-        cache: Folder for files that can be made again.
+        cache_folder: Folder for files that can be made again.
         formats: The data formats of the loaded plugins by full name, such as ``files.mt5``.
+        metrics: Makes counters, gauges and histograms; without a metrics component they count nothing.
+        cache: Returns the cache that ``[caches.NAME]`` describes, by its name.
+        connector: Returns the connector that ``[connectors.NAME]`` describes, inside its layers, for one that builds on it.
     """
 
     name: str
@@ -271,8 +391,11 @@ class Services:
     random: random.Random
     emit: Callable[[Event], None] = _no_emit
     base: str = "."
-    cache: str = ".herald-cache"
+    cache_folder: str = ".herald-cache"
     formats: Mapping[str, DataFormat] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=NoMetrics)
+    cache: Callable[[str], Cache] = _no_cache
+    connector: Callable[[str], Connector] = _no_connector
 
 
 # --- connectors -----------------------------------------------------------------------------------
@@ -336,6 +459,61 @@ class Connector(Protocol):
 
     def poll(self) -> Sequence[Event]:
         """Return what is new; nothing means nothing new."""
+
+
+class AsyncConnector(Protocol):
+    """A connector whose methods are coroutines; `herald.bridge` makes an ordinary one of it. See `Connector`."""
+
+    async def connect(self) -> None:
+        """Open the connection."""
+
+    async def disconnect(self) -> None:
+        """Close the connection."""
+
+    async def ping(self) -> None:
+        """Return if the other side answers; raise otherwise."""
+
+    def capabilities(self) -> Capabilities:
+        """Return what this connector can do."""
+
+    async def instruments(self) -> Sequence[Instrument]:
+        """Return the terms of every symbol on offer."""
+
+    async def account(self) -> Account:
+        """Return the account as the broker states it."""
+
+    async def positions(self) -> Sequence[Position]:
+        """Return the open positions."""
+
+    async def open_orders(self) -> Sequence[Order]:
+        """Return the working orders."""
+
+    async def subscribe(self, feeds: Sequence[tuple[str, Timeframe | None]]) -> None:
+        """Ask for bars or quotes."""
+
+    async def quote(self, symbol: str) -> Quote:
+        """Return the last quote."""
+
+    async def bars(self, symbol: str, timeframe: Timeframe, start: int | None, end: int | None) -> BarSeries:
+        """Return the finished bars that end in ``(start, end]``."""
+
+    async def submit(self, request: OrderRequest) -> str:
+        """Send an order; return the broker's id."""
+
+    async def modify(self, broker_id: str, request: OrderRequest) -> None:
+        """Change a working order."""
+
+    async def cancel(self, broker_id: str) -> None:
+        """Withdraw an order; one that is gone already is success."""
+
+    async def find(self, client_tag: str, since: int) -> Sequence[Order]:
+        """Return the orders with this client tag since a time."""
+
+    async def fills(self, since: int) -> Sequence[Fill]:
+        """Return the executions since a time."""
+
+    async def poll(self) -> Sequence[Event]:
+        """Return what is new."""
 
 
 class HistoryConnector:
@@ -408,6 +586,107 @@ class HistoryConnector:
     def poll(self) -> Sequence[Event]:
         """Raise NotSupported."""
         raise self._refuse("deliver events")
+
+
+# --- layers around a connector --------------------------------------------------------------------
+
+
+class Operation(Enum):
+    """A method of a connector, with what a layer needs to know of it.
+
+    Attributes:
+        method: Its name.
+        repeatable: Repeating it changes nothing; only orders and their changes are not.
+        cacheable: Its answer may be kept for a while; the key is the operation with its arguments.
+    """
+
+    CONNECT = ("connect", True, False)
+    PING = ("ping", True, False)
+    ACCOUNT = ("account", True, False)
+    POSITIONS = ("positions", True, False)
+    OPEN_ORDERS = ("open_orders", True, False)
+    SUBSCRIBE = ("subscribe", True, False)
+    FIND = ("find", True, False)
+    FILLS = ("fills", True, False)
+    POLL = ("poll", True, False)
+    INSTRUMENTS = ("instruments", True, True)
+    QUOTE = ("quote", True, True)
+    BARS = ("bars", True, True)
+    CANCEL = ("cancel", True, False)
+    SUBMIT = ("submit", False, False)
+    MODIFY = ("modify", False, False)
+
+    __hash__ = object.__hash__  # the hash of Enum is a Python call, paid by every layer that looks something up
+
+    def __init__(self, method: str, repeatable: bool, cacheable: bool) -> None:
+        """Keep what the value states."""
+        self.method = method
+        self.repeatable = repeatable
+        self.cacheable = cacheable
+
+
+class Call(NamedTuple):
+    """One call of a connector as a value, on its way through the layers.
+
+    Attributes:
+        operation: The method.
+        args: Its arguments, in order.
+        permit: The gate's permission to send this order; layers hand it on and cannot use it. No part of what is asked.
+    """
+
+    operation: Operation
+    args: tuple[Any, ...] = ()
+    permit: object = None
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it can only make the account safer: a cancel, or an order that only reduces."""
+        if self.operation is Operation.SUBMIT:
+            return bool(self.args) and getattr(self.args[0], "reduce_only", False) is True
+        return self.operation is Operation.CANCEL
+
+
+Handler: TypeAlias = Callable[[Call], object]
+"""What a layer calls to go on: the next layer, or the connector."""
+
+
+class Middleware(Protocol):
+    """A layer around a connector: sees every call on its way in and every answer or error on its way out.
+
+    It calls ``proceed(call)`` once to go on, not at all to answer itself, or again to repeat - an operation that is not
+    ``repeatable`` only after `NotSent`. It may have a method ``tick(proceed)``, which its worker calls between polls, for
+    what must happen without a call.
+    """
+
+    def __call__(self, call: Call, proceed: Handler) -> object:
+        """Return the answer to *call*, or raise one of the errors of `herald.errors`."""
+
+
+class _Missing(Enum):
+    MISSING = "missing"
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing.MISSING
+"""What `Cache.get` answers where there is nothing; None is a value like any other."""
+
+
+class Cache(Protocol):
+    """Keeps values for a while; usable from any thread."""
+
+    def get(self, key: str) -> object:
+        """Return the value of *key*, or `MISSING` where there is none or its time is over."""
+
+    def set(self, key: str, value: object, ttl_seconds: float) -> None:
+        """Keep *value* for *ttl_seconds*, > 0; what it replaces is gone."""
+
+    def delete(self, key: str) -> None:
+        """Forget *key*; one that is not there is left alone."""
+
+    def clear(self) -> None:
+        """Forget everything."""
 
 
 class DataFormat(Protocol):
@@ -668,6 +947,44 @@ class RiskView(BookView, Protocol):
     def reduces(self, request: OrderRequest) -> bool:
         """Return whether *request* can only make the book's position smaller."""
 
+    @property
+    def standing(self) -> Standing:
+        """How the run stands: journal, disk, clock and account."""
+
+    def trading_state(self, strategy: str, symbol: str) -> str:
+        """Return ``ACTIVE``, ``REDUCING`` or ``HALTED``: the strictest of the account, the strategy and the symbol."""
+
+    def is_ready(self, symbol: str) -> bool:
+        """Return whether the symbol's connector is connected and reconciled, and no circuit of it is open."""
+
+    def last_quote(self, symbol: str) -> Quote | None:
+        """Return the last quote; None where the symbol has only bars."""
+
+    def requests_since(self, time: int) -> Sequence[tuple[int, OrderRequest]]:
+        """Return (time, request) of every order that went to the broker at or after *time*, oldest first."""
+
+    def fills_since(self, time: int) -> Sequence[Fill]:
+        """Return the executions at or after *time*, oldest first."""
+
+    def trades_since(self, time: int) -> Sequence[Trade]:
+        """Return the round trips closed at or after *time*, oldest first, over all strategies."""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How a paper or live run stands, as far as a check may care; in a backtest everything is as it should be.
+
+    Attributes:
+        journal: Records can be kept.
+        disk_free: Bytes left where the journal lies.
+        clock_skew: Seconds by which the machine's clock and the broker's differ, >= 0.
+        pinned: The account that the broker reports is the one the config names.
+    """
+
+    journal: bool = True
+    disk_free: float = math.inf
+    clock_skew: float = 0.0
+    pinned: bool = True
+
 
 class Sizer(Protocol):
     """Decides the size of a request that states none."""
@@ -698,6 +1015,40 @@ class RiskCheck(Protocol):
 
     def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
         """Return why *request* is refused, or None."""
+
+
+class Journal(Protocol):
+    """Keeps records on disk, in order, for ever; used from one thread.
+
+    Every record is numbered from 1. A snapshot says what the records up to a number amount to, so that nobody has to read
+    them again.
+    """
+
+    @property
+    def id(self) -> str:
+        """Made once when the journal is; survives backup and restore."""
+
+    def append(self, records: Sequence[Record], *, durable: bool = True) -> int:
+        """Add *records*; return the number of the last.
+
+        With *durable* everything appended so far survives a loss of power when this returns; without it, a crash of
+        the machine (not of the process) may lose the tail.
+
+        Raises:
+            JournalError: They cannot be kept: a full disk, a file that cannot be written; none of them counts.
+        """
+
+    def read(self, after: int = 0) -> Iterator[tuple[int, Record]]:
+        """Yield (number, record) of every record behind number *after*, in order."""
+
+    def snapshot(self, state: bytes) -> None:
+        """Keep *state* as what all records so far amount to."""
+
+    def latest(self) -> tuple[int, bytes] | None:
+        """Return (number of the last record it covers, state) of the newest snapshot, or None."""
+
+    def close(self) -> None:
+        """Write what is open and close; may be called twice."""
 
 
 class Observer(Protocol):
@@ -744,7 +1095,10 @@ class PlanView(Protocol):
         """The folder of the config file."""
 
     def chosen(self, kind: str) -> Sequence[PlannedView]:
-        """Return the components of one kind: connector, strategy, sizer, risk, exit or observer."""
+        """Return the components of one kind: connector, middleware, cache, strategy, sizer, risk, exit or observer."""
 
     def feeds(self, connector: str) -> Sequence[tuple[str, Timeframe]]:
         """Return the (symbol, time frame) pairs that strategies take from a connector (its table name)."""
+
+    def layers(self, connector: str) -> Sequence[PlannedView]:
+        """Return the middleware of a connector (its table name), outermost first."""

@@ -7,12 +7,18 @@ HeraldError
 ├── OrderError             a request or an order transition that cannot be
 ├── NotFound               what the user named does not exist (a file, a run)
 ├── NotSupported           this component does not offer that
+├── LeaseError             the account belongs to another process; nothing may be sent from here
+├── JournalError           the journal cannot be read or written; nothing is sent without it
+├── WaitTimeout            a bounded wait ran out (also a TimeoutError)
 └── ConnectorError         something between Herald and a broker
     ├── TransientError     try again later; the request had no effect
     │   └── NotSent        proof that it never left this machine
     ├── AmbiguousError     may have taken effect: reconcile, do not repeat
     ├── RejectedError      the broker said no (code, text): do not repeat
-    └── NotConnected       there is no connection
+    ├── NotConnected       there is no connection
+    ├── PermitError        the gate's permission was missing, used or outdated: nothing was sent
+    ├── CircuitOpenError   a circuit breaker refused the call; it never left; has retry_after
+    └── RateLimitedError   a rate limiter refused the call; it never left; has retry_after
 """
 
 from __future__ import annotations
@@ -22,19 +28,25 @@ from dataclasses import dataclass
 
 __all__ = [
     "AmbiguousError",
+    "CircuitOpenError",
     "ConfigError",
     "ConnectorError",
     "DataError",
     "HeraldError",
+    "JournalError",
+    "LeaseError",
     "NotConnected",
     "NotFound",
     "NotSent",
     "NotSupported",
     "OrderError",
+    "PermitError",
     "PluginError",
     "Problem",
+    "RateLimitedError",
     "RejectedError",
     "TransientError",
+    "WaitTimeout",
 ]
 
 
@@ -99,6 +111,18 @@ class NotSupported(HeraldError):
     """This component does not offer what was asked of it."""
 
 
+class JournalError(HeraldError):
+    """The journal cannot be read or written; nothing that needs a record may happen."""
+
+
+class LeaseError(HeraldError):
+    """An account belongs to another process, or does so by now; nothing may be sent from here."""
+
+
+class WaitTimeout(HeraldError, TimeoutError):
+    """A wait that the caller bounded ran out; what was waited for may still come."""
+
+
 class ConnectorError(HeraldError):
     """Base of what can go wrong between Herald and a broker."""
 
@@ -130,3 +154,48 @@ class RejectedError(ConnectorError):
 
 class NotConnected(ConnectorError):
     """There is no connection; call ``connect()`` first."""
+
+
+class CircuitOpenError(ConnectorError):
+    """A circuit breaker refused the call, which therefore never left this machine.
+
+    Attributes:
+        name: The breaker.
+        retry_after: Seconds until it lets a trial call through, >= 0.
+        last_error: What the last failed call raised; None where none did.
+    """
+
+    def __init__(self, name: str, retry_after: float, last_error: BaseException | None = None, *, state: str = "OPEN") -> None:
+        """Keep the breaker's name, when to come back, and why it opened."""
+        self.name = name
+        self.retry_after = retry_after
+        self.last_error = last_error
+        super().__init__(f"circuit breaker {name!r} is {state}; retry in {retry_after:.3g} s")
+
+
+class RateLimitedError(ConnectorError):
+    """A rate limiter refused the call, which therefore never left this machine.
+
+    Attributes:
+        name: The limiter.
+        retry_after: Seconds until the same call would be allowed, >= 0.
+    """
+
+    def __init__(self, name: str, retry_after: float) -> None:
+        """Keep the limiter's name and when to come back."""
+        self.name = name
+        self.retry_after = retry_after
+        super().__init__(f"rate limiter {name!r} refuses the call; retry in {retry_after:.3g} s")
+
+
+class PermitError(ConnectorError):
+    """An order came to the broker's door without a valid permission of the gate, and was not sent.
+
+    Attributes:
+        code: ``token_missing``, ``token_used``, ``token_altered`` or ``token_stale``.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        """Keep the code beside the words."""
+        self.code = code
+        super().__init__(text)

@@ -6,7 +6,7 @@ import math
 import random
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,8 +16,8 @@ import numpy as np
 from platformdirs import user_cache_dir
 
 from herald import model
-from herald.clock import DAY, SimClock, format_time
-from herald.contracts import Connector, ExitRule, Observer, RiskCheck, Services, Sizer, Strategy
+from herald.clock import DAY, Clock, SimClock, WallClock, format_time
+from herald.contracts import Cache, Connector, ExitRule, Observer, RiskCheck, Services, Sizer, Strategy
 from herald.engine.backtest import Backtest
 from herald.engine.book import Ledger
 from herald.engine.context import ExitContext, StrategyContext
@@ -29,6 +29,7 @@ from herald.engine.risk import EquityTrack, Gate, View
 from herald.errors import ConfigError, DataError, HeraldError, Problem
 from herald.host.instruments import resolve_instrument
 from herald.host.plan import Plan, Planned, PlannedStrategy
+from herald.live.chain import GuardedConnector
 from herald.model import (
     Account,
     AccountMode,
@@ -47,7 +48,21 @@ from herald.results import EquityCurve, RunResult
 from herald.simulator.broker import FillRules, Intrabar, Simulator
 from herald.simulator.costs import Costs
 
-__all__ = ["Progress", "Stage", "StrategySetup", "assemble", "run_backtest", "simulate"]
+__all__ = [
+    "Builder",
+    "Outlet",
+    "Progress",
+    "Stage",
+    "StrategySetup",
+    "assemble",
+    "costs_of",
+    "enlist",
+    "run_backtest",
+    "seeded",
+    "setup_of",
+    "simulate",
+    "terms_of",
+]
 
 Progress = Callable[[float], None]
 """Receives the finished fraction of a run, 0 to 1."""
@@ -95,29 +110,12 @@ def run_backtest(plan: Plan, progress: Progress | None = None) -> RunResult:
         DataError: Bars are missing or defective.
     """
     clock = SimClock()
-    sink: list[Callable[[Event], None]] = []
-
-    def emit(event: Event) -> None:
-        for receive in sink:
-            receive(event)
-
-    def build(part: Planned[Any], formats: Mapping[str, Any] = MappingProxyType({})) -> Any:
-        services = Services(part.name, clock, _seeded(plan.seed, part.name), emit, plan.base, cache, formats)
-        try:
-            return part.component.build(part.settings, services)
-        except HeraldError:
-            raise
-        except Exception as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            raise ConfigError(plan.source, [Problem(part.name, f"{part.use} cannot be built: {text}")]) from error
-
-    cache = user_cache_dir("herald", appauthor=False)
-    formats = {name: build(part) for name, part in plan.formats.items()}
+    outlet = Outlet()
+    build = Builder(plan, clock, outlet.emit)
     with ExitStack() as stack:
         connectors: dict[str, Connector] = {}
         for name in dict.fromkeys(strategy.connector for strategy in plan.strategies):
-            only = plan.chosen_formats.get(name)
-            connector = build(plan.connectors[name], formats if only is None else {only: formats[only]})
+            connector = build.connector(name)
             connectors[name] = connector
             connector.connect()
             stack.callback(connector.disconnect)
@@ -128,14 +126,14 @@ def run_backtest(plan: Plan, progress: Progress | None = None) -> RunResult:
             stack.callback(observers[part.name].close)
         config = plan.config
         return simulate(
-            [_setup(strategy, plan.risk, build, plan.seed) for strategy in plan.strategies],
+            [setup_of(strategy, plan.risk, build, plan.seed) for strategy in plan.strategies],
             data.series,
             data.instruments,
             cash=config.backtest.cash,
             currency=config.account.currency,
             leverage=config.account.leverage,
             mode=AccountMode(config.account.mode),
-            costs=_costs(plan),
+            costs=costs_of(plan),
             rules=FillRules(Intrabar(config.backtest.intrabar), config.backtest.participation),
             start=config.backtest.start_at,
             end=config.backtest.end_at,
@@ -144,9 +142,100 @@ def run_backtest(plan: Plan, progress: Progress | None = None) -> RunResult:
             on_stop=config.herald.on_stop,
             observers=observers,
             clock=clock,
-            sink=sink,
+            outlet=outlet,
             progress=progress,
         )
+
+
+class Outlet:
+    """Where components put their events: kept until there is an engine, handed to its observers from then on."""
+
+    def __init__(self) -> None:
+        """Keep events at first."""
+        self._kept: list[Event] = []
+        self._receive: Callable[[Event], None] = self._kept.append
+
+    def emit(self, event: Event) -> None:
+        """Take an event from any component."""
+        self._receive(event)
+
+    def attach(self, receive: Callable[[Event], None]) -> None:
+        """Hand everything kept so far, and all that follows, to *receive*."""
+        self._receive = receive
+        kept, self._kept = self._kept, []
+        for event in kept:
+            receive(event)
+
+
+class Builder:
+    """Builds the components of a plan, each with services of its own.
+
+    Connectors and their layers get the clock of the machine in every mode: what they wait for happens in real time,
+    also while they fetch the history of a backtest.
+    """
+
+    def __init__(self, plan: Plan, clock: Clock, emit: Callable[[Event], None], world: Clock | None = None) -> None:
+        """Build for *plan*; *clock* is the run's, *world* that of connectors and layers."""
+        self._plan = plan
+        self._clock = clock
+        self._world = world or WallClock()
+        self._emit = emit
+        self._folder = user_cache_dir("herald", appauthor=False)
+        self._caches: dict[str, Cache] = {}
+        self._formats = {name: self(part) for name, part in plan.formats.items()}
+
+    def __call__(
+        self, part: Planned[Any], formats: Mapping[str, Any] = MappingProxyType({}), *, clock: Clock | None = None
+    ) -> Any:
+        """Return an instance of *part*.
+
+        Raises:
+            ConfigError: It cannot be built.
+        """
+        plan = self._plan
+        services = Services(
+            part.name,
+            clock or self._clock,
+            seeded(plan.seed, part.name),
+            self._emit,
+            plan.base,
+            self._folder,
+            formats,
+            cache=self.cache,
+            connector=self.connector,
+        )
+        try:
+            return part.component.build(part.settings, services)
+        except HeraldError:
+            raise
+        except Exception as error:
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ConfigError(plan.source, [Problem(part.name, f"{part.use} cannot be built: {text}")]) from error
+
+    def cache(self, name: str) -> Cache:
+        """Return the cache called *name*, the same one to everybody.
+
+        Raises:
+            ConfigError: The config has no such cache.
+        """
+        if name not in self._caches:
+            part = self._plan.caches.get(name)
+            if part is None:
+                known = ", ".join(self._plan.caches) or "none"
+                problem = Problem("caches", f"no cache is named {name!r}; there are: {known}", f"add [caches.{name}]")
+                raise ConfigError(self._plan.source, [problem])
+            self._caches[name] = self(part, clock=self._world)
+        return self._caches[name]
+
+    def connector(self, name: str, world: Clock | None = None) -> Connector:
+        """Return the connector called *name* inside its layers; *world* replaces the clock they wait on."""
+        plan, clock = self._plan, world or self._world
+        only = plan.chosen_formats.get(name)
+        formats = self._formats if only is None else {only: self._formats[only]}
+        part = plan.connectors[name]
+        connector: Connector = self(part, formats, clock=clock)
+        layers = [self(layer, clock=clock) for layer in plan.layers(name)]
+        return GuardedConnector(part.name, connector, layers) if layers else connector
 
 
 def simulate(
@@ -167,7 +256,7 @@ def simulate(
     on_stop: str = "cancel",
     observers: Mapping[str, Observer] | None = None,
     clock: SimClock | None = None,
-    sink: list[Callable[[Event], None]] | None = None,
+    outlet: Outlet | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
     """Run strategies over series that are in memory: a backtest without a config.
@@ -189,7 +278,7 @@ def simulate(
         on_stop: ``leave``, ``cancel`` or ``flatten`` what is open at the end.
         observers: By name.
         clock: Shows the run's time to components.
-        sink: Receives the engine's `emit`, for components that emit events.
+        outlet: Receives the engine's `emit`, for components that emit events.
         progress: Told the finished fraction now and then.
 
     Returns:
@@ -219,8 +308,8 @@ def simulate(
         observers=observers or {},
     )
     engine, simulator, ledger, market = stage.engine, stage.simulator, stage.engine.ledger, stage.engine.market_data
-    if sink is not None:
-        sink.append(engine.emit)
+    if outlet is not None:
+        outlet.attach(engine.emit)
     first = min((int(f.time[f.count]) for f, stop in zip(feeds, ends, strict=True) if f.count < stop), default=None)
     if first is None:
         raise DataError(_nothing(series, start, end))
@@ -335,18 +424,19 @@ def assemble(
     )
     engine.observe(observers, _EVENTS)
     for setup in strategies:
-        _enlist(engine, setup, instruments, feeds, view)
+        enlist(engine, setup, instruments, feeds, view)
     return Stage(engine, simulator)
 
 
-def _seeded(seed: int, name: str) -> random.Random:
+def seeded(seed: int, name: str) -> random.Random:
     """Return a generator that depends on *seed* and *name* only, the same in every process."""
     return random.Random(f"{seed}:{name}")
 
 
-def _setup(
+def setup_of(
     planned: PlannedStrategy, checks: Sequence[Planned[RiskCheck]], build: Callable[[Planned[Any]], Any], seed: int
 ) -> StrategySetup:
+    """Build a strategy and what it is to run with; *checks* are the global ones."""
     return StrategySetup(
         name=planned.name,
         strategy=build(planned.part),
@@ -355,11 +445,12 @@ def _setup(
         sizer=build(planned.sizing) if planned.sizing is not None else None,
         checks=tuple((part.name, build(part)) for part in (*checks, *planned.risk)),
         exits=tuple((part.name, build(part)) for part in planned.exits),
-        random=_seeded(seed, f"{planned.part.name}.context"),
+        random=seeded(seed, f"{planned.part.name}.context"),
     )
 
 
-def _costs(plan: Plan) -> Costs:
+def costs_of(plan: Plan) -> Costs:
+    """Return what trades cost by the file."""
     terms = plan.config.backtest.costs.model_dump()
     return Costs(spread_data=terms.pop("spread") == "data", **terms)
 
@@ -382,14 +473,14 @@ def _feed(series: BarSeries, instrument: Instrument, costs: Costs, rules: FillRu
     return feed
 
 
-def _enlist(
+def enlist(
     engine: Engine, setup: StrategySetup, instruments: Mapping[str, Instrument], feeds: Sequence[Feed], view: View
 ) -> None:
     """Put a strategy with its books, gate and exits into the engine."""
     books = {symbol: engine.ledger.add(setup.name, instruments[symbol]) for symbol in setup.symbols}
     spans = [timeframe.span for timeframe in setup.timeframes]
     mine = {(f.symbol, f.span): f for f in feeds if f.symbol in books and f.span in spans}
-    generator = setup.random or _seeded(0, setup.name)
+    generator = setup.random or seeded(0, setup.name)
     bound = engine, setup.name, books, mine, spans[0], generator
     gate = Gate(setup.checks, view)
     engine.add(Runner(setup.name, setup.strategy, StrategyContext(*bound), books, tuple(mine.values()), setup.sizer, gate))
@@ -417,25 +508,7 @@ def _load(plan: Plan, connectors: Mapping[str, Connector]) -> _Data:
                 what = f"{symbol} is taken from connectors {source[symbol]!r} and {name!r}"
                 raise ConfigError(plan.source, [Problem("strategies", what, "a backtest trades each symbol on one connector")])
             wanted[symbol, timeframe] = name
-    terms: dict[str, Instrument] = {}
-    for connector in connectors.values():
-        for instrument in connector.instruments():
-            terms.setdefault(instrument.symbol, instrument)
-    instruments: dict[str, Instrument] = {}
-    problems: list[Problem] = []
-    for symbol in dict.fromkeys([*source, *config.conversions.symbols.values()]):
-        try:
-            instruments[symbol] = resolve_instrument(symbol, terms.get(symbol), config.instruments.get(symbol))
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(plan.source, problems)
-    for symbol in dict.fromkeys([*config.instruments, *terms]):
-        if symbol not in instruments:
-            try:
-                instruments[symbol] = resolve_instrument(symbol, terms.get(symbol), config.instruments.get(symbol))
-            except ConfigError:
-                continue  # not traded: it only cannot serve as a conversion
+    instruments = terms_of(plan, connectors, source)
     legs: dict[str, str] = {}
     for symbol in source:
         try:
@@ -452,6 +525,35 @@ def _load(plan: Plan, connectors: Mapping[str, Connector]) -> _Data:
     series = [connectors[name].bars(symbol, timeframe, None, end) for (symbol, timeframe), name in wanted.items()]
     used = {one.symbol for one in series}
     return _Data(series, {symbol: instrument for symbol, instrument in instruments.items() if symbol in used})
+
+
+def terms_of(plan: Plan, connectors: Mapping[str, Connector], traded: Iterable[str]) -> dict[str, Instrument]:
+    """Return the terms of every symbol that is *traded* or may convert a currency.
+
+    Raises:
+        ConfigError: A symbol lacks a term that money needs.
+    """
+    config = plan.config
+    terms: dict[str, Instrument] = {}
+    for connector in connectors.values():
+        for instrument in connector.instruments():
+            terms.setdefault(instrument.symbol, instrument)
+    instruments: dict[str, Instrument] = {}
+    problems: list[Problem] = []
+    for symbol in dict.fromkeys([*traded, *config.conversions.symbols.values()]):
+        try:
+            instruments[symbol] = resolve_instrument(symbol, terms.get(symbol), config.instruments.get(symbol))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(plan.source, problems)
+    for symbol in dict.fromkeys([*config.instruments, *terms]):
+        if symbol not in instruments:
+            try:
+                instruments[symbol] = resolve_instrument(symbol, terms.get(symbol), config.instruments.get(symbol))
+            except ConfigError:
+                continue  # not traded: it only cannot serve as a conversion
+    return instruments
 
 
 def _nothing(series: Sequence[BarSeries], start: int | None, end: int | None) -> str:

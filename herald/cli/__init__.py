@@ -6,7 +6,7 @@ Exit codes:
 0     done
 1     failed: a run, a check or an operation
 2     not found, or the command was called wrongly
-4     the configuration or a plugin is wrong
+4     the configuration or a plugin is wrong, or the account is another process's
 130   interrupted by Ctrl-C; partial results are kept
 ====  ==================================================
 """
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 import click
 
-from herald.errors import ConfigError, HeraldError, NotFound, PluginError
+from herald.errors import ConfigError, HeraldError, LeaseError, NotFound, PluginError
 from herald.host.discovery import Catalog, discover_commands
 
 __all__ = ["check_verb", "exit_code", "herald", "main"]
@@ -35,11 +35,15 @@ _VERBS = {
     "config": ("herald.cli.config:config", "Show a config, or its JSON Schema."),
     "data": ("herald.cli.data:data", "Look into data files."),
     "demo": ("herald.cli.backtest:demo", "Backtest the bundled nine years of GBPUSD hours."),
+    "halt": ("herald.cli.control:halt", "Stop trading: the account, a strategy or a symbol."),
     "new": ("herald.cli.new:new", "Write the skeleton of a plugin."),
     "plan": ("herald.cli.plan:plan", "Show what a config file would run."),
     "plugins": ("herald.cli.plugins:plugins", "List, show and check plugins."),
     "report": ("herald.cli.report:report", "Write the report of a run."),
+    "resume": ("herald.cli.control:resume", "Let trading go on, with a reason."),
     "runs": ("herald.cli.runs:runs", "List, show and compare runs."),
+    "state": ("herald.cli.control:state", "Show what may be traded, and who said so."),
+    "supervise": ("herald.cli.control:supervise", "Watch a run: restart it, and stop it when it hangs."),
 }
 
 
@@ -128,8 +132,8 @@ def exit_code(error: BaseException) -> int:
     """Return the exit code that stands for *error*."""
     if isinstance(error, NotFound):
         return NOT_FOUND
-    if isinstance(error, ConfigError | PluginError):
-        return MISCONFIGURED
+    if isinstance(error, ConfigError | PluginError | LeaseError):
+        return MISCONFIGURED  # trying again changes nothing: a watchdog must not take it for a crash
     return FAILED
 
 

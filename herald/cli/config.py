@@ -17,6 +17,7 @@ __all__ = ["config", "schema_of"]
 
 _TABLES = {
     "connector": "connectors",
+    "cache": "caches",
     "strategy": "strategies",
     "risk": "risk",
     "exit": "exits",
@@ -30,6 +31,18 @@ _WORDS: dict[str, dict[str, Any]] = {
     "use": {"type": "string"},
     "name": {"type": "string", "description": "Name of this entry, instead of its number."},
     "format": {"type": "string", "description": "Data format of the files, where it cannot be told from them."},
+    "poll_seconds": {"type": "number", "exclusiveMinimum": 0, "default": 0.25, "description": "Between two polls."},
+    "account_seconds": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "default": 5.0,
+        "description": "Between two questions for the account.",
+    },
+    "middleware": {
+        "type": "array",
+        "items": {"$ref": "#/$defs/use.middleware"},
+        "description": "Layers around it, outermost first.",
+    },
     "connector": {"type": "string", "description": "Table of its connector; may be left out where there is one."},
     "symbols": {**_TEXTS, "description": "What it trades."},
     "timeframe": {"anyOf": [{"type": "string"}, _TEXTS], "description": "Its series, such as 1h; the first is the base."},
@@ -75,8 +88,10 @@ def schema_of(*, plugins: bool) -> dict[str, Any]:
         except PluginError as error:
             click.echo(f"herald: left out: {error}", err=True)
     definitions = document.setdefault("$defs", {})
-    for kind in (*_TABLES, "sizer"):
+    for kind in (*_TABLES, "sizer", "middleware"):
         definitions[f"use.{kind}"] = _entry(kind, registry, definitions)
+    definitions["use.journal"] = _entry("journal", registry, definitions)
+    document["properties"]["journal"] = {"$ref": "#/$defs/use.journal"}
     for kind, table in _TABLES.items():
         place = document["properties"][table]
         place["items" if place.get("type") == "array" else "additionalProperties"] = {"$ref": f"#/$defs/use.{kind}"}

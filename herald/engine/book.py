@@ -7,14 +7,30 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 
+import msgspec
 import numpy as np
 
 from herald.model import Fill, FloatArray, Instrument, IntArray, Order, OrderRequest, Position, Side, Trade
 
-__all__ = ["Book", "Ledger"]
+__all__ = ["Book", "BookState", "Ledger"]
 
 _FLAT = math.nan
 _BUY, _SELL = Side.BUY, Side.SELL
+
+
+class BookState(msgspec.Struct, frozen=True):
+    """A book as a value, for a run that goes on after a restart; the fields are those of `Book`."""
+
+    strategy: str
+    symbol: str
+    size: float
+    average_price: float
+    realized: float
+    cash: float
+    opened: int
+    entry_fees: float
+    entry_order: str
+    entry_tag: str
 
 
 class Book:
@@ -93,6 +109,33 @@ class Book:
             self._position = Position(self.symbol, self.size, self.average_price, self.realized, self._opened)
             self.stale = False
         return self._position
+
+    def state(self) -> BookState:
+        """Return the book as a value."""
+        return BookState(
+            self.strategy,
+            self.symbol,
+            self.size,
+            self.average_price,
+            self.realized,
+            self.cash,
+            self._opened,
+            self.entry_fees,
+            self._entry_order,
+            self._entry_tag,
+        )
+
+    def load(self, state: BookState) -> None:
+        """Become what *state* says."""
+        self.size = state.size
+        self.average_price = state.average_price
+        self.realized = state.realized
+        self.cash = state.cash
+        self._opened = state.opened
+        self.entry_fees = state.entry_fees
+        self._entry_order = state.entry_order
+        self._entry_tag = state.entry_tag
+        self.stale = True
 
     def lots(self, size: float) -> float:
         """Return *size* rounded toward zero to whole steps; see `Instrument.round_size`."""
@@ -195,6 +238,15 @@ class Ledger:
         book = self.books.get(key)
         if book is None:
             book = self.books[key] = Book(strategy, instrument)
+        return book
+
+    def load(self, state: BookState, instrument: Instrument) -> Book:
+        """Open the book that *state* describes, as it was; nothing of it counts as traded in this run."""
+        book = self.add(state.strategy, instrument)
+        book.load(state)
+        if book.size:
+            self.open[book.key] = book
+            book.changes.append((state.opened, book.size, book.average_price))
         return book
 
     def apply(self, fill: Fill, request: OrderRequest, book: Book, rate: float, now: int) -> bool:

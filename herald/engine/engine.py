@@ -36,6 +36,7 @@ from herald.model import (
     OrderRequest,
     OrderStatus,
     OrderType,
+    Quote,
     Side,
     StrategyFailed,
     TimeInForce,
@@ -139,6 +140,7 @@ class Engine:
         sent: Times of the requests that went out, nanoseconds UTC.
         failures: Strategies that were stopped.
         notes: Lines that strategies wrote.
+        seal: Gives a request that passed the gate its name at the broker and a permission to be sent; None in a backtest.
     """
 
     def __init__(self, ledger: Ledger, market: Market, feeds: Sequence[Feed], view: View, account: Callable[[], Account]) -> None:
@@ -164,11 +166,13 @@ class Engine:
         self.failures: list[StrategyFailed] = []
         self.notes: list[Note] = []
         self.account = account
+        self.seal: Callable[[OrderRequest], tuple[OrderRequest, object]] | None = None
         self.sent = view.sent
         self._view = view
         view.desk = self
         self._by_name: dict[str, Runner] = {}
         self._by_key = {(feed.symbol, feed.span): feed for feed in feeds}
+        self._quoted: dict[str, list[Runner]] = {}
         self._timer_count = 0
         self._observers: dict[type, tuple[Callable[[Event], None], ...]] = {}
         self._strikes: dict[Callable[[Event], None], int] = {}
@@ -202,6 +206,9 @@ class Engine:
         """Add a strategy; the order of the calls is the order of the callbacks."""
         self.runners.append(runner)
         self._by_name[runner.name] = runner
+        if overridden([runner.strategy], Strategy, "on_quote"):
+            for symbol in runner.books:
+                self._quoted.setdefault(symbol, []).append(runner)
 
     def start(self) -> None:
         """Call ``on_start`` and ``warmup`` of every strategy; then those with bars enough are admitted."""
@@ -232,9 +239,11 @@ class Engine:
         elif type(event) is Order:
             self.on_order(event)
         elif type(event) is Moment:
-            self._enter(event.time, event.bars)
+            self.enter(event.time, event.bars)
         elif type(event) is Bar:
-            self._enter(event.time, (event,))
+            self.enter(event.time, (event,))
+        elif type(event) is Quote:
+            self.on_quote(event)
         else:
             raise OrderError(f"the engine takes no {type(event).__name__}")
         return self.take()
@@ -245,7 +254,28 @@ class Engine:
         self.commands.clear()
         return commands
 
-    def _enter(self, time: int, bars: Sequence[Bar]) -> None:
+    def advance(self, time: int) -> None:
+        """Let time pass without a price: deliver the timers that are due at *time*, nanoseconds UTC."""
+        if time > self.now:
+            self.now = time
+        self.fire()
+
+    def on_quote(self, quote: Quote) -> None:
+        """Let a quote happen, then decide: exits, due timers, then ``on_quote`` in config order."""
+        if quote.time > self.now:
+            self.now = quote.time
+        self.market_data.take(quote)
+        if self._observers:
+            self.emit(quote)
+        if self.exits.watches:
+            self.exits.quoted(quote)
+        if self.timers and self.timers[0][0] <= self.now:
+            self.fire()
+        for runner in self._quoted.get(quote.symbol, ()):
+            if runner.warm and not runner.failed:
+                self._call(runner, runner.strategy.on_quote, quote)
+
+    def enter(self, time: int, bars: Sequence[Bar]) -> None:
         """Let all bars that end at *time* happen, then decide."""
         self.now = time
         feeds = [self._by_key[bar.symbol, bar.span] for bar in bars]
@@ -294,15 +324,15 @@ class Engine:
         market = self.market_data
         if not self.ledger.apply(fill, request, book, market.rate(fill.symbol) if market.converts else 1.0, self.now):
             return
-        if fill.size == request.size:
+        if fill.size == request.size and not before.filled:
             self.orders[name] = order = Order(request, _FILLED, fill.time, before.broker_id or name, fill.size, fill.price)
-            del book.working[name]
+            book.working.pop(name, None)
         else:
-            self.orders[name] = order = before.after(fill)
-            if order.status is _FILLED:
-                del book.working[name]
-            else:
+            self.orders[name] = order = before.with_fill(fill)
+            if order.is_working:
                 book.working[name] = order
+            else:
+                book.working.pop(name, None)
         if self._observers:
             self.emit(order)
             self.emit(fill)
@@ -436,10 +466,13 @@ class Engine:
 
     def _queue(self, request: OrderRequest, book: Book, plain: bool) -> Order:
         """Let a request go to the broker."""
+        permit = None
+        if self.seal is not None:
+            request, permit = self.seal(request)
         name, now = request.id, self.now
         self.orders[name] = book.working[name] = order = Order(request, _PENDING, now)
         self.sent.append(now)
-        self.commands.append(Submit(request, plain))
+        self.commands.append(Submit(request, plain, permit))
         return order
 
     def _size(self, runner: Runner, book: Book, side: Side, terms: Terms) -> tuple[float, tuple[str, str] | None]:
@@ -500,6 +533,11 @@ class Engine:
             return "invalid_take_profit", f"take_profit {request.take_profit} is not on the winning side of {reference}"
         return None
 
+    def close_book(self, book: Book, tag: str) -> Order:
+        """Ask to close what *book* holds at market, past every check that spares reductions."""
+        side = Side.SELL if book.size > 0 else Side.BUY
+        return self.request(book, side, abs(book.size), _MARKET, Terms(reduce_only=True), tag)
+
     def cancel(self, order_id: str) -> None:
         """Queue the withdrawal of a working order; nothing happens where it is gone already."""
         order = self.orders.get(order_id)
@@ -532,7 +570,10 @@ class Engine:
             denied = Order(request, _DENIED, self.now, code=refusal[0], reason=refusal[1])
             self.emit(OrderDenied(self.now, denied))
             return denied
-        self.commands.append(Modify(request))
+        permit = None
+        if self.seal is not None:
+            request, permit = self.seal(request)
+        self.commands.append(Modify(request, permit))
         return msgspec.structs.replace(current, request=request)
 
     def set_timer(self, strategy: str, time: int, tag: str) -> None:

@@ -11,7 +11,7 @@ from herald.contracts import Close, Context, ExitRule, Protect
 from herald.engine.book import Book
 from herald.engine.context import Terms
 from herald.errors import OrderError
-from herald.model import Bar, Order, OrderRequest, OrderType, Side
+from herald.model import Bar, Order, OrderRequest, OrderType, Quote, Side
 
 __all__ = ["ExitDesk", "Watch"]
 
@@ -72,7 +72,14 @@ class ExitDesk:
                         if bar.symbol == symbol:
                             self._check(watch, book, bar)
 
-    def _check(self, watch: Watch, book: Book, bar: Bar) -> None:
+    def quoted(self, quote: Quote) -> None:
+        """Ask every rule about every open position in the symbol of *quote*."""
+        for watch in self.watches:
+            for book in watch.books:
+                if book.size != 0 and book.symbol == quote.symbol:
+                    self._check(watch, book, quote)
+
+    def _check(self, watch: Watch, book: Book, event: Bar | Quote) -> None:
         position = book.position
         stop: float | None = None
         target: float | None = None
@@ -80,7 +87,7 @@ class ExitDesk:
         is_long = position.size > 0
         for name, rule in watch.rules:
             try:
-                answer = rule.check(position, bar, watch.context)
+                answer = rule.check(position, event, watch.context)
             except Exception as error:  # the rule is taken out, its strategy stopped; the other rules go on
                 watch.rules = [one for one in watch.rules if one[1] is not rule]
                 self._failed(watch.strategy, name, error)

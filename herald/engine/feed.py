@@ -101,6 +101,11 @@ class Feed:
         self.spread: FloatArray = spread
 
     @property
+    def fixed_spread(self) -> float:
+        """Return the spread of appended bars, quote currency per unit."""
+        return self._fixed_spread
+
+    @property
     def preloaded(self) -> bool:
         """Return whether the future is already in the columns."""
         return self._preloaded is not None

@@ -10,7 +10,7 @@ import numpy as np
 from herald.engine.book import Book
 from herald.engine.feed import Feed
 from herald.errors import ConfigError, Problem
-from herald.model import FloatArray, Instrument, IntArray
+from herald.model import FloatArray, Instrument, IntArray, Quote
 
 __all__ = ["Leg", "Market", "route"]
 
@@ -102,6 +102,9 @@ class Market:
         self.bounds: dict[str, tuple[float, float]] = {}
         self.era = 0
         self._max_age = max_age
+
+    def take(self, quote: Quote) -> None:
+        """Take a quote; a market of bars alone has no use for it."""
 
     def price(self, symbol: str) -> float:
         """Return the last close (bid), quote currency per unit; NaN before the first."""

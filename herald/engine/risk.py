@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Protocol
 
 import numpy as np
 
-from herald.contracts import Denial, RiskCheck
+from herald.contracts import Denial, RiskCheck, Standing
 from herald.engine.book import Ledger
 from herald.engine.market import Market
-from herald.model import Account, BarSeries, Instrument, IntArray, Order, OrderRequest, Position
+from herald.model import (
+    Account,
+    BarSeries,
+    Fill,
+    Instrument,
+    IntArray,
+    Order,
+    OrderRequest,
+    OrderStatus,
+    Position,
+    Quote,
+    Trade,
+)
 
-__all__ = ["EquityTrack", "Gate", "View"]
+__all__ = ["EquityTrack", "Gate", "LiveFacts", "View"]
+
+_FINE = Standing()
 
 
 class EquityTrack:
@@ -59,10 +74,27 @@ class EquityTrack:
         return float(self._equity[index]) if index >= 0 else self._ledger.cash
 
 
-class _Clocked(Protocol):
+class _Desk(Protocol):
     """The engine, as far as the view needs it."""
 
     now: int
+    orders: dict[str, Order]
+
+
+class LiveFacts(Protocol):
+    """What a check may know of a paper or live run besides books and prices; a backtest has none of it."""
+
+    def standing(self) -> Standing:
+        """Return how journal, disk, clock and account stand."""
+
+    def trading_state(self, strategy: str, symbol: str) -> str:
+        """Return the strictest state that holds there."""
+
+    def is_ready(self, symbol: str) -> bool:
+        """Return whether the symbol's connector is connected and reconciled."""
+
+    def last_quote(self, symbol: str) -> Quote | None:
+        """Return the last quote; None where there is none."""
 
 
 class View:
@@ -77,7 +109,8 @@ class View:
         track: EquityTrack,
     ) -> None:
         """Look at these; none is changed."""
-        self.desk: _Clocked | None = None
+        self.desk: _Desk | None = None
+        self.live: LiveFacts | None = None
         self.sent: list[int] = []
         self._ledger = ledger
         self._market = market
@@ -130,6 +163,45 @@ class View:
     def orders_since(self, time: int) -> int:
         """Return how many requests went out at or after *time*."""
         return len(self.sent) - bisect_left(self.sent, time)
+
+    @property
+    def standing(self) -> Standing:
+        """How the run stands; in a backtest as it should."""
+        return _FINE if self.live is None else self.live.standing()
+
+    def trading_state(self, strategy: str, symbol: str) -> str:
+        """Return the strictest state that holds for the account, the strategy and the symbol."""
+        return "ACTIVE" if self.live is None else self.live.trading_state(strategy, symbol)
+
+    def is_ready(self, symbol: str) -> bool:
+        """Return whether the symbol's connector is connected and reconciled."""
+        return True if self.live is None else self.live.is_ready(symbol)
+
+    def last_quote(self, symbol: str) -> Quote | None:
+        """Return the last quote; None where the symbol has only bars."""
+        return None if self.live is None else self.live.last_quote(symbol)
+
+    def requests_since(self, time: int) -> Sequence[tuple[int, OrderRequest]]:
+        """Return (time, request) of every order that went out at or after *time*, oldest first."""
+        count = self.orders_since(time)
+        found: list[OrderRequest] = []
+        # The orders are in the sequence of their requests; refused ones and the broker's own protection never went out.
+        for order in reversed(self.desk.orders.values() if self.desk is not None else ()):
+            if len(found) == count:
+                break
+            if order.status is not OrderStatus.DENIED and "." not in order.id:
+                found.append(order.request)
+        return list(zip(self.sent[len(self.sent) - count :], reversed(found), strict=False))
+
+    def fills_since(self, time: int) -> Sequence[Fill]:
+        """Return the executions at or after *time*, oldest first."""
+        found = list(takewhile(lambda fill: fill.time >= time, reversed(self._ledger.fills.values())))
+        return found[::-1]
+
+    def trades_since(self, time: int) -> Sequence[Trade]:
+        """Return the round trips closed at or after *time*, oldest first."""
+        found = list(takewhile(lambda trade: trade.exit_time >= time, reversed(self._ledger.trades)))
+        return found[::-1]
 
     def equity_peak(self) -> float:
         """Return the highest equity so far."""

@@ -9,9 +9,12 @@ import pluggy
 
 from herald.components import Component
 from herald.contracts import (
+    Cache,
     Connector,
     DataFormat,
     ExitRule,
+    Journal,
+    Middleware,
     Observer,
     PlanView,
     Problem,
@@ -30,6 +33,9 @@ hookspec = pluggy.HookspecMarker("herald")
 
 COLLECTED = {
     "herald_connectors": "connector",
+    "herald_middleware": "middleware",
+    "herald_caches": "cache",
+    "herald_journals": "journal",
     "herald_strategies": "strategy",
     "herald_sizers": "sizer",
     "herald_risk_checks": "risk",
@@ -52,6 +58,48 @@ class HeraldHooks:
             @hookimpl
             def herald_connectors():
                 yield component("mine", MineSettings, MineConnector, "Bars from my own store.")
+
+        Added in API 1.
+        """
+        return ()
+
+    @hookspec
+    def herald_middleware(self) -> Iterable[Component[Middleware]]:
+        """Offer layers around a connector, for ``[[connectors.NAME.middleware]]``.
+
+        Called once, when the plugin is loaded; a layer is built once for each connector that lists it.
+
+            @hookimpl
+            def herald_middleware():
+                yield component("stopwatch", StopwatchSettings, Stopwatch, "Measure every call.")
+
+        Added in API 1.
+        """
+        return ()
+
+    @hookspec
+    def herald_caches(self) -> Iterable[Component[Cache]]:
+        """Offer caches for ``[caches.NAME]``, which layers may share.
+
+        Called once, when the plugin is loaded.
+
+            @hookimpl
+            def herald_caches():
+                yield component("memcached", MemcachedSettings, Memcached, "A cache that several machines share.")
+
+        Added in API 1.
+        """
+        return ()
+
+    @hookspec
+    def herald_journals(self) -> Iterable[Component[Journal]]:
+        """Offer journals for ``[journal]``: where a paper or live run keeps what it is about to do.
+
+        Called once, when the plugin is loaded.
+
+            @hookimpl
+            def herald_journals():
+                yield component("postgres", PostgresSettings, PostgresJournal, "A journal in PostgreSQL.")
 
         Added in API 1.
         """

@@ -86,19 +86,24 @@ class Parts:
             parts.append(self.part(kind, place, table, "" if name is None else f"{where}.{name}"))
         return tuple(part for part in parts if part is not None)
 
-    def with_profile(self, own: Sequence[Raw], profile: Raw) -> list[tuple[str, Mapping[str, Any]]]:
+    def with_profile(self, own: Sequence[Raw], profile: Raw, essential: str = "") -> list[tuple[str, Mapping[str, Any]]]:
         """Return (place, table) of all global risk checks.
 
-        Those of the profile come first, each replaced in place by the first own entry of the same ``use``; the other
-        own entries follow.
+        Those of the *essential* profile come first, then those of the chosen one, each replaced in place by the first own
+        entry of the same ``use``; the other own entries follow.
         """
         mine = [(f"risk[{index}]", dict(entry)) for index, entry in enumerate(own)]
+        offered = [(f"risk_profile[{index}]", one) for index, one in enumerate(self._profile(profile))]
+        if essential:
+            chosen = {use for _, (use, _) in offered}
+            usual = [one for one in self._profile({"use": essential}) if one[0] not in chosen]
+            offered = [(f"essential[{index}]", one) for index, one in enumerate(usual)] + offered
         amended: list[tuple[str, Mapping[str, Any]]] = []
-        for index, (use, settings) in enumerate(self._profile(profile)):
+        for place, (use, settings) in offered:
             same = next((entry for entry in mine if entry[1].get("use") in (use, use.rpartition(".")[2])), None)
             if same is not None:
                 mine.remove(same)
-            amended.append(same or (f"risk_profile[{index}]", {"use": use, **settings}))
+            amended.append(same or (place, {"use": use, **settings}))
         return amended + mine
 
     def _profile(self, table: Raw) -> Sequence[tuple[str, Mapping[str, Any]]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import TypeGuard
 
-from herald.contracts import ExitRule, Sizer
+from herald.contracts import ExitRule, Middleware, Sizer
 from herald.errors import ConfigError, PluginError, Problem
 from herald.host.config import ReadConfig, read_config
 from herald.host.discovery import Catalog, discover
@@ -24,6 +26,8 @@ from herald.model import Timeframe
 __all__ = ["Origin", "Plan", "Planned", "PlannedStrategy", "load_plan"]
 
 _MODES = ("backtest", "paper", "live")
+_DEFAULTS = tomllib.loads((files("herald.host") / "defaults.toml").read_text(encoding="utf-8"))["paper_and_live"]
+"""What a run with orders has where the file says nothing; plugin names are data, not code."""
 
 
 def load_plan(path: Path | str, *, environ: Mapping[str, str] | None = None, mode: str | None = None) -> Plan:
@@ -60,9 +64,13 @@ class _Planner:
         config, parts = self.config, self.parts
         mode = self._mode(mode)
         self._load()
+        trades = mode != "backtest"
         connectors = parts.tables("connector", "connectors", config.connectors)
+        middleware = self._middleware(trades)
+        caches = parts.tables("cache", "caches", config.caches)
         chosen_formats = self._formats()
-        risk = parts.entries("risk", "risk", parts.with_profile(config.risk, config.risk_profile))
+        essential = _DEFAULTS["risk_profile"] if trades else ""
+        risk = parts.entries("risk", "risk", parts.with_profile(config.risk, config.risk_profile, essential))
         exits = parts.ordered("exit", "exits", config.exits)
         strategies = self._strategies(exits)
         observers = parts.ordered("observer", "observers", config.observers)
@@ -83,6 +91,10 @@ class _Planner:
             {name: part for name, part in formats.items() if part is not None},
             self.registry.origins,
             chosen_formats,
+            middleware,
+            caches,
+            parts.part("journal", "journal", {"use": _DEFAULTS["journal"]} | config.journal) if trades else None,
+            {name: self._pace(name, table) for name, table in config.connectors.items()},
         )
         accepted = config.plugins.accept
         found = self.registry.validate(plan)
@@ -111,7 +123,35 @@ class _Planner:
         elif mode != "backtest":
             what = f'this version runs backtests only, not "{mode}"'
             self.problems.append(Problem("herald.mode", what, 'write mode = "backtest"'))
+            return "backtest"
+        if mode == "live":
+            for key in ("account", "server", "real"):
+                if getattr(self.config.live, key) is None:
+                    what = "is missing: a live run trades the account that the file names, and no other"
+                    self.problems.append(Problem(f"live.{key}", what, f"state it; `herald paper` runs without {key}"))
         return mode
+
+    def _middleware(self, trades: bool) -> dict[str, tuple[Planned[Middleware], ...]]:
+        """Return the layers of every connector: those it states, or in a run with orders the usual ones."""
+        layers = {}
+        for name, table in self.config.connectors.items():
+            usual = [{"use": use} for use in _DEFAULTS["middleware"]] if trades else []
+            stated = table.get("middleware", usual)
+            if stated:
+                layers[name] = self.parts.ordered("middleware", f"connectors.{name}.middleware", stated)
+        return layers
+
+    def _pace(self, name: str, table: Raw) -> tuple[float, float]:
+        """Return (poll_seconds, account_seconds) of a connector."""
+        stated = []
+        for key, default in (("poll_seconds", 0.25), ("account_seconds", 5.0)):
+            value = table.get(key, default)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+                what = f"must be a number of seconds above 0, not {value!r}"
+                self.problems.append(Problem(f"connectors.{name}.{key}", what, f"write {key} = {default}"))
+                value = default
+            stated.append(float(value))
+        return stated[0], stated[1]
 
     # --- plugins ----------------------------------------------------------------------------------
 
@@ -149,15 +189,15 @@ class _Planner:
                 for key, inner in value.items():
                     if key in ("use", "format") and isinstance(inner, str):
                         yield inner
-                    elif key in ("sizing", "exits", "risk"):
+                    elif key in ("sizing", "exits", "risk", "middleware"):
                         yield from walk(inner)
             elif isinstance(value, list):
                 for inner in value:
                     yield from walk(inner)
 
         config = self.config
-        tables = (*config.connectors.values(), *config.strategies.values())
-        for table in (*tables, config.risk_profile, config.risk, config.exits, config.observers):
+        tables = (*config.connectors.values(), *config.caches.values(), *config.strategies.values())
+        for table in (*tables, config.journal, config.risk_profile, config.risk, config.exits, config.observers):
             yield from walk(table)
 
     def _formats(self) -> dict[str, str]:

@@ -9,10 +9,21 @@ from typing import Any, Generic, TypeVar
 from pydantic import SecretStr
 
 from herald.components import Component, Settings
-from herald.contracts import Connector, DataFormat, ExitRule, Observer, RiskCheck, Sizer, Strategy
+from herald.contracts import (
+    Cache,
+    Connector,
+    DataFormat,
+    ExitRule,
+    Journal,
+    Middleware,
+    Observer,
+    RiskCheck,
+    Sizer,
+    Strategy,
+)
 from herald.host.hookspecs import API_VERSION
 from herald.host.registry import Origin
-from herald.host.tables import HeraldConfig, Raw
+from herald.host.tables import BacktestTable, HeraldConfig, Raw
 from herald.model import Timeframe
 
 __all__ = ["Plan", "Planned", "PlannedStrategy"]
@@ -27,7 +38,7 @@ class Planned(Generic[T]):
     Attributes:
         name: The instance, such as ``connectors.main`` or ``risk[0]``.
         use: Full name of the component.
-        kind: connector, strategy, sizer, risk, exit, observer or format.
+        kind: connector, middleware, cache, strategy, sizer, risk, exit, observer or format.
         component: The record its plugin yielded.
         settings: Its table, checked.
         origin: Where it comes from.
@@ -97,14 +108,29 @@ class Plan:
     plugins: tuple[Origin, ...]
     chosen_formats: Mapping[str, str] = field(default_factory=dict)
     """Full name of the one data format that a connector's table names, by connector."""
+    middleware: Mapping[str, tuple[Planned[Middleware], ...]] = field(default_factory=dict)
+    """The layers around each connector, outermost first."""
+    caches: Mapping[str, Planned[Cache]] = field(default_factory=dict)
+    """By table name."""
+    journal: Planned[Journal] | None = None
+    """Of a paper or live run; None in a backtest."""
+    paces: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """(poll_seconds, account_seconds) of every connector, by table name."""
 
     def chosen(self, kind: str) -> Sequence[Planned[Any]]:
         """Return the components of one kind, in file order."""
-        everything: list[Planned[Any]] = [*self.connectors.values(), *self.risk, *self.observers]
+        everything: list[Planned[Any]] = [*self.connectors.values(), *self.caches.values(), *self.risk, *self.observers]
+        for layers in self.middleware.values():
+            everything += layers
+        everything += [self.journal] if self.journal is not None else []
         for strategy in self.strategies:
             everything += [strategy.part, *strategy.exits, *strategy.risk]
             everything += [strategy.sizing] if strategy.sizing is not None else []
         return [part for part in everything if part.kind == kind]
+
+    def layers(self, connector: str) -> Sequence[Planned[Middleware]]:
+        """Return the middleware of a connector, outermost first."""
+        return self.middleware.get(connector, ())
 
     def feeds(self, connector: str) -> Sequence[tuple[str, Timeframe]]:
         """Return the (symbol, time frame) pairs that strategies take from a connector, in file order."""
@@ -124,11 +150,13 @@ class Plan:
     def to_dict(self) -> Raw:
         """Return the resolved configuration, without secrets, ready for JSON."""
         config = self.config.model_dump(
-            mode="json", exclude={"connectors", "strategies", "risk", "risk_profile", "exits", "observers"}
+            mode="json", exclude={"connectors", "caches", "journal", "strategies", "risk", "risk_profile", "exits", "observers"}
         )
         config["herald"]["mode"] = self.mode
         return config | {
-            "connectors": {name: _table(part) | self._format(name) for name, part in self.connectors.items()},
+            "connectors": {name: _table(part) | self._extras(name) for name, part in self.connectors.items()},
+            "caches": {name: _table(part) for name, part in self.caches.items()},
+            "journal": None if self.journal is None else _table(self.journal),
             "strategies": {
                 strategy.name: _table(strategy.part)
                 | {
@@ -145,9 +173,10 @@ class Plan:
             "observers": [_entry(part) for part in self.observers],
         }
 
-    def _format(self, connector: str) -> Raw:
-        name = self.chosen_formats.get(connector)
-        return {} if name is None else {"format": name}
+    def _extras(self, connector: str) -> Raw:
+        """Return what the table of a connector says besides the connector's own settings."""
+        name, layers = self.chosen_formats.get(connector), self.layers(connector)
+        return ({} if name is None else {"format": name}) | ({"middleware": [_entry(part) for part in layers]} if layers else {})
 
 
 def _table(part: Planned[Any]) -> Raw:
@@ -180,7 +209,11 @@ def _describe(plan: Plan) -> Iterable[str]:
     for name, part in plan.connectors.items():
         chosen = plan.chosen_formats.get(name)
         shown = [*_shown(part.settings), *([f"format={chosen}"] if chosen else [])]
-        yield f"connector {name} = {part.use} [{part.origin}]   {' '.join(shown)}"
+        yield f"connector {name} = {part.use} [{part.origin}]   {' '.join(shown)}".rstrip()
+        if plan.layers(name):
+            yield "    " + " > ".join([*(_called(layer) for layer in plan.layers(name)), part.use])
+    for name, cache in plan.caches.items():
+        yield f"cache {name} = {_called(cache)} [{cache.origin}]"
     for strategy in plan.strategies:
         frames = ",".join(str(timeframe) for timeframe in strategy.timeframes)
         takes = f"{strategy.connector} {','.join(strategy.symbols)} {frames}"
@@ -194,14 +227,28 @@ def _describe(plan: Plan) -> Iterable[str]:
             yield "    risk   " + " > ".join(_called(part) for part in strategy.risk)
     if plan.risk:
         yield "risk     " + " > ".join(_called(part) for part in plan.risk)
+    if plan.journal is not None:
+        yield f"journal  {_called(plan.journal)} [{plan.journal.origin}]"
     for observer in plan.observers:
         yield f"observer {_called(observer)} [{observer.origin}]"
-    account, backtest = plan.config.account, plan.config.backtest
+    account, backtest, live = plan.config.account, plan.config.backtest, plan.config.live
+    if plan.mode == "live":
+        kind = "real money" if live.real else "demo"
+        yield f"account  {live.account} on {live.server}, {kind}; positions of others: {live.external}; state in {live.state}"
+        return
     yield f"account  {backtest.cash:,.2f} {account.currency}, {account.mode}, leverage {account.leverage:g}"
+    if plan.mode == "paper":
+        yield f"paper    on live prices, intrabar {backtest.intrabar}, {_costs(backtest)}; state in {live.state}"
+        return
     bounds = f"{backtest.start or 'the first bar'} to {backtest.end or 'the last bar'}"
-    costs = ", ".join(f"{key} {value}" for key, value in backtest.costs.model_dump(exclude_defaults=True).items())
-    yield f"backtest {bounds}, intrabar {backtest.intrabar}, costs: {costs or 'none'}"
+    yield f"backtest {bounds}, intrabar {backtest.intrabar}, {_costs(backtest)}"
+
+
+def _costs(backtest: BacktestTable) -> str:
+    stated = backtest.costs.model_dump(exclude_defaults=True).items()
+    return "costs: " + (", ".join(f"{key} {value}" for key, value in stated) or "none")
 
 
 def _called(part: Planned[Any]) -> str:
-    return f"{part.use}({', '.join(_shown(part.settings))})"
+    shown = ", ".join(_shown(part.settings))
+    return f"{part.use}({shown})" if shown else part.use

@@ -15,7 +15,10 @@ from herald.host.hookspecs import HeraldHooks
 __all__ = ["HOST_WORDS", "check_component", "check_module"]
 
 HOST_WORDS = {
-    "connector": frozenset({"use", "format"}),
+    "connector": frozenset({"use", "format", "middleware", "poll_seconds", "account_seconds"}),
+    "middleware": frozenset({"use", "name"}),
+    "cache": frozenset({"use"}),
+    "journal": frozenset({"use"}),
     "strategy": frozenset({"use", "connector", "symbols", "timeframe", "exits", "risk", "sizing", "enabled"}),
     "sizer": frozenset({"use"}),
     "risk": frozenset({"use", "name"}),
@@ -79,7 +82,7 @@ def _check_hook(who: str, name: str, function: Any, options: dict[str, Any]) -> 
         raise PluginError(f"{who} implements the unknown hook {name}; {hint}")
     if options.get("wrapper") or options.get("hookwrapper"):
         raise PluginError(
-            f"{who}: {name} is a wrapper; Herald's hooks cannot be wrapped, they only collect; wrap calls in a middleware"
+            f"{who}: {name} is a wrapper; Herald's hooks cannot be wrapped, they only collect; wrap calls with herald_middleware"
         )
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise PluginError(f"{who}: {name} is async; hooks are plain functions")

@@ -17,6 +17,7 @@ __all__ = [
     "HeraldConfig",
     "HeraldTable",
     "InstrumentTable",
+    "LiveTable",
     "PluginTable",
     "Raw",
 ]
@@ -195,6 +196,35 @@ def _at(moment: date) -> int:
     return parse_time(moment.isoformat())
 
 
+class LiveTable(Table):
+    """``[live]``: a paper or live run."""
+
+    state: str = "state"
+    """Folder of everything that must survive a restart; relative to the config file."""
+    account: str | None = None
+    """Number of the account; live mode needs it, and refuses any other."""
+    server: str | None = None
+    """The broker's server; live mode needs it, and refuses any other."""
+    real: bool | None = None
+    """Whether real money is at stake; live mode needs it, and refuses the other kind."""
+    external: Literal["ignore", "adopt", "refuse"] = "refuse"
+    """What to do about positions that Herald did not open: leave them alone, put them under the exits, or only reduce."""
+    bar_grace_seconds: float = Field(default=2.0, ge=0)
+    """How long bars of one time wait for those of other symbols."""
+    warmup_bars: int = Field(default=0, ge=0)
+    """History to fetch for every series before the start, at least; strategies say by themselves what they need."""
+    connect_seconds: float = Field(default=30.0, gt=0)
+    """How long the first connection may take."""
+    request_seconds: float = Field(default=10.0, gt=0)
+    """How long an order may wait to be sent before it is denied."""
+    reconcile_seconds: float = Field(default=60.0, gt=0)
+    """Between two comparisons of the account with the books."""
+    stall_seconds: float = Field(default=30.0, gt=0)
+    """A call of a connector that takes longer is reported, and nothing that adds to a position is sent meanwhile."""
+    stop_seconds: float = Field(default=10.0, gt=0)
+    """How long stopping waits for cancels and closing orders."""
+
+
 class HeraldConfig(Table):
     """A whole configuration: the host's tables typed, the components' tables as they stand."""
 
@@ -205,6 +235,8 @@ class HeraldConfig(Table):
     conversions: ConversionTable = Field(default_factory=ConversionTable)
     connectors: dict[str, Raw] = Field(default_factory=dict)
     """One table a connector; ``use`` names the component, the rest are its settings."""
+    caches: dict[str, Raw] = Field(default_factory=dict)
+    """One table a cache that layers may share by its name."""
     strategies: dict[str, Raw] = Field(default_factory=dict)
     """One table a strategy."""
     risk_profile: Raw = Field(default_factory=dict)
@@ -215,4 +247,7 @@ class HeraldConfig(Table):
     """Exit rules of every strategy that has none of its own, in order."""
     observers: list[Raw] = Field(default_factory=list)
     """Observers, in order."""
+    journal: Raw = Field(default_factory=dict)
+    """``use`` names the journal of a paper or live run; the rest are its settings."""
     backtest: BacktestTable = Field(default_factory=BacktestTable)
+    live: LiveTable = Field(default_factory=LiveTable)

@@ -26,6 +26,10 @@ class Token(msgspec.Struct, frozen=True, gc=False):
     generation: int
 
 
+_REMEMBERED = 64
+"""Redeemed tokens that may still be given back: one for every worker that is sending, with a wide margin."""
+
+
 class TokenOffice:
     """Issues tokens and takes each back once; any thread may use it.
 
@@ -44,6 +48,7 @@ class TokenOffice:
         self._capacity = capacity
         self._last = 0
         self._out: dict[int, Token] = {}
+        self._spent: dict[int, Token] = {}
         self._lock = threading.Lock()
 
     def issue(self, request: OrderRequest, generation: int) -> Token:
@@ -72,9 +77,23 @@ class TokenOffice:
             raise PermitError("token_missing", f"order {request.id} has no permission of the gate, only {permit!r}")
         with self._lock:
             out = self._out.pop(permit.number, None)
-        if out is permit and permit.generation == generation and (out.request is request or out.request == request):
-            return
+            if out is permit and permit.generation == generation and (out.request is request or out.request == request):
+                self._spent[permit.number] = out
+                if len(self._spent) > _REMEMBERED:
+                    del self._spent[next(iter(self._spent))]
+                return
         raise self._refusal(permit, out, request, generation)
+
+    def give_back(self, permit: object) -> None:
+        """Make a permission valid again that this office redeemed a moment ago: its request provably never left.
+
+        Anything else, such as a token that somebody made by hand, is left as it is: invalid.
+        """
+        if type(permit) is not Token:
+            return
+        with self._lock:
+            if self._spent.get(permit.number) is permit:
+                self._out[permit.number] = self._spent.pop(permit.number)
 
     def _refusal(self, permit: Token, out: Token | None, request: OrderRequest, generation: int) -> PermitError:
         what = f"permission {permit.number} for order {permit.request.id}"

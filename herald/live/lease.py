@@ -19,18 +19,14 @@ import msgspec
 from platformdirs import user_state_dir
 
 from herald.clock import Clock, format_time
-from herald.errors import HeraldError, WaitTimeout
+from herald.errors import LeaseError, WaitTimeout
 from herald.live._files import Damaged, FileLock, Signature, read_sealed, signature, write_sealed
 
-__all__ = ["AccountLease", "Holder", "LeaseError", "holders_of", "lease_folder", "process_identity"]
+__all__ = ["AccountLease", "Holder", "holders_of", "lease_folder", "process_identity"]
 
 _SUFFIX = ".lease"
 _WAIT_SECONDS = 2.0
 _START_TIME = 19  # field 22 of /proc/PID/stat, counted from the one behind the name; see proc(5)
-
-
-class LeaseError(HeraldError):
-    """An account belongs to another process, or does so by now; nothing may be sent from here."""
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):

@@ -209,6 +209,8 @@ class StateFile:
         self.path = self.folder / STATE_NAME
         self._clock = clock
         self._lock_path = self.folder / f"{STATE_NAME}.lock"
+        # Says that the state was written once. The lock file cannot say it: a first writer makes it before it has written.
+        self._written_path = self.folder / f"{STATE_NAME}.written"
         self._name = str(self.path)
         self._flags = tuple(str(self.folder / name) for name in FLAG_NAMES)
         self._mutex = threading.Lock()
@@ -401,15 +403,15 @@ class StateFile:
     def _write(self, decide: Callable[[_Stored], _Stored | None], wait_seconds: float = _WAIT_SECONDS) -> int:
         """Write down what *decide* makes of what is stored; nothing where it returns None."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        was_there = self._lock_path.exists()
         with FileLock(self._lock_path) as lock:
             lock.acquire(self._clock, wait_seconds)
-            stored, is_sound = self._salvage(was_there)
+            stored, is_sound = self._salvage(self._written_path.exists())
             new = decide(stored)
             if new is None and not is_sound:
                 new = stored
             if new is not None:
                 write_sealed(self.path, _encode(new), new.generation, self._clock)
+                self._written_path.touch()
         return self.check()
 
     def _salvage(self, was_there: bool) -> tuple[_Stored, bool]:
@@ -435,7 +437,7 @@ class StateFile:
         try:
             body, signature = read_sealed(self.path, self._clock)
         except FileNotFoundError:
-            if not self._lock_path.exists():
+            if not self._written_path.exists() and not self._lock_path.exists():
                 return _Stored(), "", None
         except Damaged as error:
             return None, str(error), error.signature
@@ -453,7 +455,7 @@ class StateFile:
                 body, signature = read_sealed(self.path, self._clock)
                 return _parsed(body), "", signature
         except FileNotFoundError:
-            return None, self._gone(), None
+            return (None, self._gone(), None) if self._written_path.exists() else (_Stored(), "", None)
         except (Damaged, ValueError, WaitTimeout, OSError) as error:
             return None, str(error), _UNREADABLE
 

@@ -11,13 +11,22 @@ from herald.model.market import Bar, Quote
 from herald.model.order import Fill, Order
 
 __all__ = [
+    "Alert",
+    "CallRepeated",
+    "CircuitChanged",
+    "Connected",
+    "DataEnded",
+    "Disconnected",
     "Event",
+    "FaultInjected",
+    "HealthChanged",
     "Moment",
     "Note",
     "ObserverMuted",
     "OrderDenied",
     "RunStarted",
     "RunStopped",
+    "StateChanged",
     "StrategyFailed",
     "SystemEvent",
     "Timer",
@@ -79,6 +88,74 @@ class ObserverMuted(SystemEvent, frozen=True):
 
     observer: str
     error: str
+
+
+class Connected(SystemEvent, frozen=True):
+    """A connector is connected, subscribed and reconciled: its orders may flow."""
+
+    connector: str
+
+
+class Disconnected(SystemEvent, frozen=True):
+    """A connector lost its connection; nothing that would add to a position is sent until it is `Connected` again."""
+
+    connector: str
+    text: str
+
+
+class DataEnded(SystemEvent, frozen=True):
+    """A connector that plays recorded data has delivered all of it."""
+
+    connector: str
+
+
+class Alert(SystemEvent, frozen=True):
+    """Something a person must know; *code* is stable."""
+
+    code: str
+    text: str
+
+
+class StateChanged(SystemEvent, frozen=True):
+    """What may be traded changed; see `herald.live.state`."""
+
+    scope: str
+    state: str
+    who: str
+    why: str
+
+
+class CircuitChanged(SystemEvent, frozen=True):
+    """A circuit breaker changed its state; *name* is its instance, *state* ``CLOSED``, ``OPEN`` or ``HALF_OPEN``."""
+
+    name: str
+    state: str
+
+
+class HealthChanged(SystemEvent, frozen=True):
+    """A connector became healthy or stopped being it; *state* is ``healthy``, ``failing``, ``lost`` or ``stalled``."""
+
+    name: str
+    state: str
+    text: str = ""
+
+
+class CallRepeated(SystemEvent, frozen=True):
+    """A failed call of a connector is repeated; *attempt* counts the repetitions from 1, *delay* is the wait, seconds."""
+
+    name: str
+    operation: str
+    attempt: int
+    delay: float
+    error: str
+
+
+class FaultInjected(SystemEvent, frozen=True):
+    """A rehearsal spoilt a call on purpose; *kind* is the fault, *operation* the method."""
+
+    name: str
+    kind: str
+    operation: str
 
 
 class Moment(msgspec.Struct, frozen=True):

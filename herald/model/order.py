@@ -107,6 +107,7 @@ class OrderRequest(msgspec.Struct, frozen=True, gc=False):
         position: The broker's ticket to close on a hedging account; None for the book's position.
         tag: Free text of the strategy or the exit that asked.
         parent: The order whose fill this one protects; empty for none.
+        client_tag: Its name at the broker, at most 20 characters; empty until it is sent.
     """
 
     id: str
@@ -125,6 +126,7 @@ class OrderRequest(msgspec.Struct, frozen=True, gc=False):
     position: str | None = None
     tag: str = ""
     parent: str = ""
+    client_tag: str = ""
 
 
 class Fill(msgspec.Struct, frozen=True, gc=False):
@@ -132,7 +134,8 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         id: The broker's name for it; the same id is applied once.
-        order_id: The request's id.
+        order_id: The request's id; as a connector states it, the client tag where the broker keeps it, else the broker's
+            number of the order, else empty.
         symbol: The instrument.
         side: Direction.
         size: Lots, > 0.
@@ -141,6 +144,7 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
         fee_currency: Usually the account currency.
         time: When it happened, nanoseconds UTC.
         swap: Interest charged with it, account currency.
+        position: Ticket of the position that it opened or changed, on a hedging account; empty otherwise.
     """
 
     id: str
@@ -153,6 +157,7 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
     fee_currency: str
     time: int
     swap: float = 0.0
+    position: str = ""
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
@@ -206,6 +211,21 @@ class Order(msgspec.Struct, frozen=True, gc=False):
             raise OrderError(f"order {self.id} is {self.status} with {before} of {size} filled; it cannot take {fill.size} more")
         average = fill.price if before == 0 else (self.average_price * before + fill.price * fill.size) / filled
         return Order(self.request, _FILLED if filled == size else _PARTIAL, fill.time, self.broker_id, filled, average)
+
+    def with_fill(self, fill: Fill) -> Order:
+        """Return this order with *fill* applied, whatever its status and size: what was traded was traded.
+
+        A working order becomes PARTIAL or FILLED as in `after`; one that had ended keeps its status unless it is filled
+        now. A broker that trades more than was asked for is believed.
+        """
+        before = self.filled
+        filled = round(before + fill.size, 10)
+        average = fill.price if before == 0 else (self.average_price * before + fill.price * fill.size) / filled
+        if filled >= self.request.size:
+            status = _FILLED
+        else:
+            status = _PARTIAL if self.status in _WORKING or self.status is OrderStatus.ABANDONED else self.status
+        return Order(self.request, status, fill.time, self.broker_id, filled, average, self.code, self.reason)
 
     def with_status(self, status: OrderStatus, time: int, code: str = "", reason: str = "", broker_id: str = "") -> Order:
         """Return this order in another status.

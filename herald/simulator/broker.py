@@ -30,7 +30,7 @@ from herald.model import (
 from herald.simulator.costs import Costs
 from herald.simulator.margin import Margins, Marks
 
-__all__ = ["FillRules", "Intrabar", "Simulator"]
+__all__ = ["FillRules", "Intrabar", "Simulator", "Waiting"]
 
 _BUY = Side.BUY
 _MARKET, _LIMIT, _STOP, _STOP_LIMIT = OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT
@@ -87,6 +87,28 @@ class _Resting(msgspec.Struct, gc=False):
         """Return the order as the broker states it."""
         average = self.cost / self.filled if self.filled else math.nan
         return Order(self.request, status, time, self.request.id, self.filled, average, code, reason)
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """An order that waits at the broker, as a value; the fields are those of its life between two bars.
+
+    Attributes:
+        request: What was asked.
+        expires: When it ends, nanoseconds UTC.
+        armed: Whether the stop of a stop-limit order was reached.
+        filled: Lots filled so far.
+        cost: Sum of price times size of those.
+        charged: Commission taken so far, account currency.
+        spent: Lots that the bracket's other order has closed already.
+    """
+
+    request: OrderRequest
+    expires: int
+    armed: bool
+    filled: float
+    cost: float
+    charged: float
+    spent: float
 
 
 class _Bar(msgspec.Struct, gc=False):
@@ -511,6 +533,35 @@ class Simulator:
                 self._rest(waiting, time)
                 born.append(waiting)
         return born
+
+    # --- across a restart -------------------------------------------------------------------------
+
+    def waiting(self) -> list[Waiting]:
+        """Return what rests as values, in the order of placement, for a broker that outlives its process."""
+        return [
+            Waiting(one.request, one.expires, one.armed, one.filled, one.cost, one.charged, one.spent)
+            for orders in self.resting.values()
+            for one in orders.values()
+        ]
+
+    def restore(self, waiting: Sequence[Waiting], fills: int) -> None:
+        """Let *waiting* rest again, without telling anybody; *fills* is how many fills there were, which numbers the next."""
+        self._fills = fills
+        for one in waiting:
+            request = one.request
+            resting = _Resting(
+                request,
+                self._ledger.books[request.strategy, request.symbol],
+                one.expires,
+                one.armed,
+                one.filled,
+                one.cost,
+                one.charged,
+                spent=one.spent,
+            )
+            self.resting.setdefault(request.symbol, {})[request.id] = resting
+        for book in self._ledger.open_books():
+            self._margins.touch(book)
 
     # --- the end ----------------------------------------------------------------------------------
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from herald.testing.clock import FakeClock
+    from herald.testing.contracts.cache import CacheContract
     from herald.testing.contracts.connector import ConnectorContract
     from herald.testing.contracts.exits import ExitRuleContract
     from herald.testing.contracts.formats import DataFormatContract
+    from herald.testing.contracts.middleware import MiddlewareContract
     from herald.testing.contracts.observer import ObserverContract
     from herald.testing.contracts.risk import RiskCheckContract
     from herald.testing.contracts.strategy import StrategyContract
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Asked",
+    "CacheContract",
     "ConnectorContract",
     "DataFormatContract",
     "ExitRuleContract",
     "ExitStand",
     "FakeClock",
     "FakeRiskView",
+    "MiddlewareContract",
     "ObserverContract",
     "RiskCheckContract",
     "StrategyContract",
@@ -46,12 +50,14 @@ __all__ = [
 
 _MODULES = {
     "Asked": "run",
+    "CacheContract": "contracts.cache",
     "ConnectorContract": "contracts.connector",
     "DataFormatContract": "contracts.formats",
     "ExitRuleContract": "contracts.exits",
     "ExitStand": "exits",
     "FakeClock": "clock",
     "FakeRiskView": "views",
+    "MiddlewareContract": "contracts.middleware",
     "ObserverContract": "contracts.observer",
     "RiskCheckContract": "contracts.risk",
     "StrategyContract": "contracts.strategy",

@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 
 from herald.clock import Clock, parse_time
-from herald.contracts import DataFormat, Services
+from herald.contracts import Cache, DataFormat, Services
 from herald.model import BarSeries, Event, Instrument, Timeframe
 from herald.testing.clock import FakeClock
 
@@ -127,13 +127,22 @@ def make_services(
     seed: int = 0,
     emit: Callable[[Event], None] | None = None,
     base: str = ".",
-    cache: str = ".herald-cache",
+    cache_folder: str = ".herald-cache",
     formats: Mapping[str, DataFormat] | None = None,
+    caches: Mapping[str, Cache] | None = None,
 ) -> Services:
     """Return what a component is built with; *emit* receives its events, which are dropped otherwise."""
-    generator = random.Random(f"{seed}:{name}")
-    receive = emit if emit is not None else _drop
-    return Services(name, FakeClock() if clock is None else clock, generator, receive, base, cache, formats or {})
+    known = dict(caches or {})
+    return Services(
+        name,
+        FakeClock() if clock is None else clock,
+        random.Random(f"{seed}:{name}"),
+        emit if emit is not None else _drop,
+        base,
+        cache_folder,
+        formats or {},
+        cache=known.__getitem__,
+    )
 
 
 def _drop(event: Event) -> None:

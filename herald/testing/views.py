@@ -6,7 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 
 from herald.clock import parse_time
-from herald.model import Account, AccountMode, BarSeries, Instrument, Order, OrderRequest, Position, Side
+from herald.contracts import Standing
+from herald.model import (
+    Account,
+    AccountMode,
+    BarSeries,
+    Fill,
+    Instrument,
+    Order,
+    OrderRequest,
+    Position,
+    Quote,
+    Side,
+    Trade,
+)
 from herald.testing.market import make_instrument
 
 __all__ = ["FakeRiskView"]
@@ -28,6 +41,13 @@ class FakeRiskView:
         sent: When requests went out, nanoseconds UTC.
         past: Equity by time, nanoseconds UTC, in order; the present equity is not among them.
         series: Bars by symbol.
+        standing: How journal, disk, clock and account stand.
+        states: Trading state by strategy or symbol; ACTIVE where it is missing.
+        unready: Symbols whose connector is not ready.
+        quotes: Last quote by symbol.
+        requests: (time, request) of what went out, oldest first.
+        fills: Executions, oldest first.
+        trades: Closed round trips, oldest first.
     """
 
     def __init__(
@@ -45,6 +65,13 @@ class FakeRiskView:
         sent: Sequence[int] = (),
         past: Mapping[int, float] | None = None,
         series: Sequence[BarSeries] = (),
+        standing: Standing | None = None,
+        states: Mapping[str, str] | None = None,
+        unready: Sequence[str] = (),
+        quotes: Sequence[Quote] = (),
+        requests: Sequence[tuple[int, OrderRequest]] = (),
+        fills: Sequence[Fill] = (),
+        trades: Sequence[Trade] = (),
     ) -> None:
         """State everything; what is left out has an answer that refuses nothing."""
         self.now = parse_time(now) if isinstance(now, str) else now
@@ -59,6 +86,13 @@ class FakeRiskView:
         self.sent = list(sent)
         self.past = dict(past or {})
         self.series = {one.symbol: one for one in series}
+        self.standing = Standing() if standing is None else standing
+        self.states = dict(states or {})
+        self.unready = set(unready)
+        self.quotes = {quote.symbol: quote for quote in quotes}
+        self.requests = list(requests)
+        self.fills = list(fills)
+        self.trades = list(trades)
 
     @property
     def account(self) -> Account:
@@ -124,6 +158,31 @@ class FakeRiskView:
     def orders_since(self, time: int) -> int:
         """Return how many requests went out at or after *time*."""
         return sum(1 for sent in self.sent if sent >= time)
+
+    def trading_state(self, strategy: str, symbol: str) -> str:
+        """Return the stricter of what is stated for the strategy and the symbol."""
+        order = ("ACTIVE", "REDUCING", "HALTED")
+        return max((self.states.get(name, "ACTIVE") for name in (strategy, symbol)), key=order.index)
+
+    def is_ready(self, symbol: str) -> bool:
+        """Return whether the symbol's connector is ready."""
+        return symbol not in self.unready
+
+    def last_quote(self, symbol: str) -> Quote | None:
+        """Return the last quote; None where none was stated."""
+        return self.quotes.get(symbol)
+
+    def requests_since(self, time: int) -> Sequence[tuple[int, OrderRequest]]:
+        """Return what went out at or after *time*."""
+        return [one for one in self.requests if one[0] >= time]
+
+    def fills_since(self, time: int) -> Sequence[Fill]:
+        """Return the executions at or after *time*."""
+        return [one for one in self.fills if one.time >= time]
+
+    def trades_since(self, time: int) -> Sequence[Trade]:
+        """Return the round trips closed at or after *time*."""
+        return [one for one in self.trades if one.exit_time >= time]
 
     def equity_peak(self) -> float:
         """Return the highest equity so far."""

@@ -35,5 +35,5 @@ class TestFiles(ConnectorContract):
         (tmp_path / "EURUSD.csv").write_text(text, encoding="utf-8")
         formats = {f"files.{one.name}": one.build(one.settings(), make_services("formats")) for one in files.herald_formats()}
         (component,) = files.herald_connectors()
-        services = make_services("connectors.main", base=str(tmp_path), cache=str(tmp_path / "cache"), formats=formats)
+        services = make_services("connectors.main", base=str(tmp_path), cache_folder=str(tmp_path / "cache"), formats=formats)
         return component.build(component.settings(path="{symbol}.csv", timeframe="1h"), services)

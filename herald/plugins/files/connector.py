@@ -85,7 +85,7 @@ class FilesConnector(HistoryConnector):
         if path in self._tables:
             return self._tables[path]
         if self._reader is None:
-            cache = ParsedCache(self._base / self._services.cache)
+            cache = ParsedCache(self._base / self._services.cache_folder)
             self._reader = Reader(self._settings, self._services.formats, cache)
         try:
             reading = self._reader.read(path)

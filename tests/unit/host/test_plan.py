@@ -266,7 +266,7 @@ def test_plan_prints_all_that_a_run_consists_of(write: Write) -> None:
     assert "sizing sizing.fixed(size=0.2)" in lines
     assert "exits  exits.time_based(max_hold=5h) > exits.profit_target(levels=[{r=2.0, share=1.0}])" in lines
     assert "risk   risk.max_order_size(lots=3.0)" in lines
-    assert [True] == [line.startswith("observer log() [herald-trading") for line in lines if "observer" in line]
+    assert [True] == [line.startswith("observer log [herald-trading") for line in lines if "observer" in line]
     assert "account  10,000.00 USD, netting, leverage 30" in lines
     assert "backtest 2020-02-01 to 2020-03-01, intrabar worse, costs: spread_points 12.0" in lines
 

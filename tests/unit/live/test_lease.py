@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from herald.clock import WallClock
-from herald.errors import HeraldError, WaitTimeout
+from herald.errors import HeraldError, LeaseError, WaitTimeout
 from herald.live._files import FileLock
-from herald.live.lease import AccountLease, LeaseError, holders_of, lease_folder, process_identity
+from herald.live.lease import AccountLease, holders_of, lease_folder, process_identity
 from herald.testing import FakeClock
 
 OWNER = """

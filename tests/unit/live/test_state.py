@@ -668,3 +668,43 @@ def test_effective_is_the_strictest_state_and_a_denial_agrees(
     assert expected is trading.effective(strategy, symbol)
     assert (expected is ACTIVE) == (trading.denial(request(strategy, symbol)) is None)
     assert (expected is not HALTED) == (trading.denial(request(strategy, symbol, reduce_only=True)) is None)
+
+
+# --- a permission that comes back
+
+
+def test_a_permission_of_an_order_that_never_left_is_good_again() -> None:
+    office = TokenOffice()
+    token = office.issue(request(), 1)
+    office.redeem(token, request(), 1)
+
+    office.give_back(token)
+
+    office.redeem(token, request(), 1)
+
+
+def test_a_permission_made_by_hand_does_not_become_valid_by_giving_it_back() -> None:
+    office = TokenOffice()
+    made = Token(1, request(), 1)
+
+    office.give_back(made)
+    office.give_back("something")
+
+    with pytest.raises(PermitError) as caught:
+        office.redeem(made, request(), 1)
+    assert "token_missing" == caught.value.code
+
+
+def test_a_permission_that_came_back_once_does_not_come_back_twice() -> None:
+    office = TokenOffice()
+    token = office.issue(request(), 1)
+    office.redeem(token, request(), 1)
+    office.give_back(token)
+    office.redeem(token, request(), 1)
+    office.give_back(token)
+    office.give_back(token)
+    office.redeem(token, request(), 1)
+
+    with pytest.raises(PermitError) as caught:
+        office.redeem(token, request(), 1)
+    assert "token_used" == caught.value.code

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from herald.errors import AmbiguousError, HeraldError, NotFound
+from herald.errors import AmbiguousError, HeraldError, LeaseError, NotFound
 from herald.live._files import FileLock
-from herald.live.lease import AccountLease, LeaseError, holders_of
+from herald.live.lease import AccountLease, holders_of
 from herald.live.state import ACCOUNT, StateFile, TradingState
 from herald.live.supervise import (
     HEARTBEAT,

@@ -49,7 +49,7 @@ def connector(
         random.Random(1),
         emit=heard.append,
         base=str(base),
-        cache=str((base if cache is None else cache) / ".cache"),
+        cache_folder=str((base if cache is None else cache) / ".cache"),
         formats=formats or {},
     )
     return FilesConnector(FilesSettings.model_validate(terms), services)

@@ -19,7 +19,7 @@ def demo_bars(cache: Path, timeframe: str) -> BarSeries:
     with as_file(files("herald.demo")) as folder:
         config = tomllib.loads((folder / "demo.toml").read_text(encoding="utf-8"))
         table = {key: value for key, value in config["connectors"]["main"].items() if key != "use"}
-        services = Services("connectors.main", SimClock(), random.Random(1), base=str(folder), cache=str(cache))
+        services = Services("connectors.main", SimClock(), random.Random(1), base=str(folder), cache_folder=str(cache))
         return FilesConnector(FilesSettings.model_validate(table), services).bars(
             "GBPUSD", Timeframe.parse(timeframe), None, None
         )

@@ -1,0 +1,410 @@
+"""A paper account: the prices of a real connector, the fills of the simulator, a book that survives a restart.
+
+To everything outside it is a connector like any other, behind the same worker, journal and gate as a broker's. It fills
+on quotes where there are quotes and on bars by the numbered fill rules where there are none.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from herald.clock import Clock
+from herald.contracts import Cancel, Capabilities, Connector, Modify, Submit
+from herald.engine.book import Book, Ledger
+from herald.engine.feed import Feed
+from herald.errors import ConnectorError, RejectedError
+from herald.live.market import QuotedMarket
+from herald.model import (
+    Account,
+    AccountMode,
+    Bar,
+    BarSeries,
+    Event,
+    Fill,
+    Instrument,
+    Moment,
+    Order,
+    OrderRequest,
+    OrderStatus,
+    OrderType,
+    Position,
+    Quote,
+    Timeframe,
+)
+from herald.simulator.broker import FillRules, Simulator, Waiting
+from herald.simulator.costs import Costs
+
+__all__ = ["PaperBook", "PaperConnector"]
+
+
+class _FillRow(msgspec.Struct, frozen=True):
+    """A fill with what is needed to apply it again."""
+
+    fill: Fill
+    rate: float
+    now: int
+
+
+class PaperBook:
+    """The file that a paper account lives in: orders, fills and what rests.
+
+    It is the broker's book, not Herald's journal: it knows nothing of strategies beyond their names, and Herald asks it
+    after a crash as it would ask a broker.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """Open the book at *path*, or one in memory.
+
+        Raises:
+            ConnectorError: The file cannot be used.
+        """
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            # The worker's thread uses it, and closes it; it is opened by whoever builds the worker.
+            self._db = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            for name in ("orders", "resting"):
+                self._db.execute(f"CREATE TABLE IF NOT EXISTS {name} (id TEXT PRIMARY KEY, tag TEXT, time INTEGER, data BLOB)")
+            self._db.execute("CREATE INDEX IF NOT EXISTS by_tag ON orders (tag)")
+            self._db.execute("CREATE TABLE IF NOT EXISTS fills (number INTEGER PRIMARY KEY, time INTEGER, data BLOB)")
+        except (sqlite3.Error, OSError) as error:
+            raise ConnectorError(
+                f"the paper account {str(path)!r} cannot be opened: {error}; move it away to begin anew"
+            ) from error
+
+    def begin(self) -> None:
+        """Start a group of changes that count together."""
+        self._db.execute("BEGIN")
+
+    def commit(self) -> None:
+        """Keep the group."""
+        self._db.execute("COMMIT")
+
+    def order(self, order: Order) -> None:
+        """Keep an order in its last state."""
+        data = msgspec.msgpack.encode(order)
+        row = (order.id, order.request.client_tag, order.time, data)
+        self._db.execute("INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?)", row)
+
+    def fill(self, fill: Fill, rate: float, now: int) -> None:
+        """Keep a fill."""
+        row = (fill.time, msgspec.msgpack.encode(_FillRow(fill, rate, now)))
+        self._db.execute("INSERT INTO fills (time, data) VALUES (?, ?)", row)
+
+    def rests(self, resting: Sequence[Waiting]) -> None:
+        """Keep what rests, in the order of placement."""
+        self._db.execute("DELETE FROM resting")
+        rows = [(one.request.id, one.request.client_tag, place, msgspec.msgpack.encode(one)) for place, one in enumerate(resting)]
+        self._db.executemany("INSERT INTO resting VALUES (?, ?, ?, ?)", rows)
+
+    def orders(self) -> list[Order]:
+        """Return every order in its last state."""
+        rows = self._db.execute("SELECT data FROM orders ORDER BY rowid")
+        return [msgspec.msgpack.decode(data, type=Order) for (data,) in rows]
+
+    def find(self, tag: str) -> list[Order]:
+        """Return the orders with a client tag."""
+        rows = self._db.execute("SELECT data FROM orders WHERE tag = ?", (tag,))
+        return [msgspec.msgpack.decode(data, type=Order) for (data,) in rows]
+
+    def fills(self, since: int) -> list[_FillRow]:
+        """Return the fills at or after *since*, in order."""
+        rows = self._db.execute("SELECT data FROM fills WHERE time >= ? ORDER BY number", (since,))
+        return [msgspec.msgpack.decode(data, type=_FillRow) for (data,) in rows]
+
+    def resting(self) -> list[Waiting]:
+        """Return what rests, in the order of placement."""
+        rows = self._db.execute("SELECT data FROM resting ORDER BY time")
+        return [msgspec.msgpack.decode(data, type=Waiting) for (data,) in rows]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
+class PaperConnector:
+    """Prices of one connector, a simulated broker behind them."""
+
+    def __init__(
+        self,
+        data: Connector,
+        book: PaperBook,
+        feeds: Sequence[tuple[str, Timeframe]],
+        instruments: Mapping[str, Instrument],
+        clock: Clock,
+        *,
+        cash: float,
+        currency: str,
+        leverage: float,
+        mode: AccountMode,
+        costs: Costs,
+        rules: FillRules,
+        conversions: Mapping[str, str],
+        max_age: int,
+    ) -> None:
+        """Set up the account as its book left it.
+
+        Args:
+            data: Where prices come from; its layers are around it.
+            book: The account's file.
+            feeds: (symbol, time frame) of every series; the finest of a symbol fills its orders.
+            instruments: Terms of every symbol.
+            clock: Tells the time of the run.
+            cash: Starting balance of a new account, account currency.
+            currency: Of the account.
+            leverage: Of the account.
+            mode: Netting or hedging.
+            costs: What trades cost.
+            rules: What is assumed inside a bar.
+            conversions: Symbol that converts a currency, by currency.
+            max_age: Oldest conversion price that is used, nanoseconds.
+        """
+        self._data = data
+        self._book = book
+        self._clock = clock
+        self._currency = currency
+        self._instruments = dict(instruments)
+        self._feeds: dict[str, Feed] = {}
+        for symbol, timeframe in feeds:
+            known = self._feeds.get(symbol)
+            if known is None or timeframe.span < known.span:
+                spread = costs.spread_points * instruments[symbol].price_step
+                self._feeds[symbol] = Feed(symbol, timeframe.span, 0.0 if costs.spread_data else spread)
+        self._market = QuotedMarket(self._feeds, instruments, currency, conversions, list(self._feeds), max_age)
+        self._ledger = Ledger(cash)
+        self._out: list[Event] = []
+        self._orders: dict[str, Order] = {}
+        self._now = 0
+        self._simulator = Simulator(
+            self._ledger,
+            self._market,
+            self._on_order,
+            self._on_fill,
+            costs=costs,
+            rules=rules,
+            currency=currency,
+            leverage=leverage,
+            mode=mode,
+        )
+        self._restore()
+
+    def warm(self, feed: Feed) -> None:
+        """Take the history of *feed* over, so that there is a price from the start."""
+        mine = self._feeds.get(feed.symbol)
+        if mine is not None and mine.span == feed.span and not mine.count:
+            history = feed.series(feed.count)
+            for index in range(len(history)):
+                mine.append(history.bar(index))
+
+    def _restore(self) -> None:
+        for order in self._book.orders():
+            self._orders[order.id] = order
+        for row in self._book.fills(0):
+            request = self._orders[row.fill.order_id].request
+            self._ledger.apply(row.fill, request, self._its_book(request), row.rate, row.now)
+        waiting = self._book.resting()
+        for one in waiting:
+            self._its_book(one.request)
+        self._simulator.restore(waiting, len(self._ledger.fills))
+        for order in self._orders.values():
+            if order.is_working:
+                self._its_book(order.request).working[order.id] = order
+
+    def _its_book(self, request: OrderRequest) -> Book:
+        instrument = self._instruments.get(request.symbol)
+        if instrument is None:
+            raise RejectedError("unknown_symbol", f"the paper account has no prices of {request.symbol!r}")
+        return self._ledger.add(request.strategy, instrument)
+
+    # --- the simulator's side ---------------------------------------------------------------------
+
+    def _on_order(self, order: Order) -> None:
+        self._orders[order.id] = order
+        book = self._its_book(order.request)
+        if order.is_working:
+            book.working[order.id] = order
+        else:
+            book.working.pop(order.id, None)
+        self._book.order(order)
+        self._out.append(order)
+
+    def _on_fill(self, fill: Fill) -> None:
+        before = self._orders[fill.order_id]
+        book = self._its_book(before.request)
+        rate = self._market.rate(fill.symbol) if self._market.converts else 1.0
+        self._ledger.apply(fill, before.request, book, rate, self._now)
+        after = self._orders[fill.order_id] = before.after(fill)
+        if after.status is OrderStatus.FILLED:
+            book.working.pop(fill.order_id, None)
+        else:
+            book.working[fill.order_id] = after
+        self._book.order(after)
+        self._book.fill(fill, rate, self._now)
+        self._out.append(fill)
+
+    def _keep(self) -> None:
+        self._book.rests(self._simulator.waiting())
+
+    # --- prices -----------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Connect the source of prices."""
+        self._data.connect()
+
+    def disconnect(self) -> None:
+        """Disconnect the source of prices."""
+        self._data.disconnect()
+
+    def ping(self) -> None:
+        """Ask the source of prices."""
+        self._data.ping()
+
+    def capabilities(self) -> Capabilities:
+        """Return what the account can do: everything that the simulator can."""
+        data = self._data.capabilities()
+        return Capabilities(
+            trading=True,
+            history=data.history,
+            streaming=data.streaming,
+            lockstep=data.lockstep,
+            order_types=frozenset(OrderType),
+            modes=frozenset(AccountMode),
+            idempotent_ids=True,
+            brackets=True,
+            modify=True,
+        )
+
+    def instruments(self) -> Sequence[Instrument]:
+        """Return the terms of every symbol."""
+        return self._data.instruments()
+
+    def subscribe(self, feeds: Sequence[tuple[str, Timeframe | None]]) -> None:
+        """Ask the source of prices."""
+        self._data.subscribe(feeds)
+
+    def quote(self, symbol: str) -> Quote:
+        """Return the last quote of the source."""
+        return self._data.quote(symbol)
+
+    def bars(self, symbol: str, timeframe: Timeframe, start: int | None, end: int | None) -> BarSeries:
+        """Return the bars of the source."""
+        return self._data.bars(symbol, timeframe, start, end)
+
+    def poll(self) -> Sequence[Event]:
+        """Return what is new: what the prices filled comes before the prices themselves."""
+        news = self._data.poll()
+        out: list[Event] = []
+        self._book.begin()
+        try:
+            changed = bool(self._out)
+            out += self._taken()
+            for event in news:
+                if isinstance(event, Moment):
+                    self._bars(event.time, event.bars)
+                elif isinstance(event, Bar):
+                    self._bars(event.time, (event,))
+                elif isinstance(event, Quote):
+                    self._quoted(event)
+                changed = changed or bool(self._out)
+                out += self._taken()
+                if isinstance(event, Moment | Bar):
+                    out.append(self.account())
+                out.append(event)
+            if changed:
+                self._keep()
+        finally:
+            self._book.commit()
+        return out
+
+    def _taken(self) -> list[Event]:
+        taken, self._out = self._out, []
+        return taken
+
+    def _bars(self, time: int, bars: Sequence[Bar]) -> None:
+        """Fill what rests on the finest bars, then let them happen."""
+        finest = [bar for bar in bars if bar.symbol in self._feeds and self._feeds[bar.symbol].span == bar.span]
+        for bar in finest:
+            self._now = time
+            if bar.symbol in self._simulator.resting and bar.symbol not in self._market.quotes:
+                spread = self._feeds[bar.symbol].fixed_spread
+                prices = (bar.open, bar.high, bar.low, bar.close)
+                self._simulator.match(bar.symbol, bar.time, bar.span, prices, bar.volume, spread)
+        for bar in finest:
+            self._feeds[bar.symbol].append(bar)
+
+    def _quoted(self, quote: Quote) -> None:
+        self._now = quote.time
+        if quote.symbol not in self._feeds:
+            return
+        self._market.take(quote)
+        if quote.symbol in self._simulator.resting:
+            flat = (quote.bid,) * 4
+            self._simulator.match(quote.symbol, quote.time, 0, flat, float("nan"), round(quote.ask - quote.bid, 10))
+
+    # --- the account ------------------------------------------------------------------------------
+
+    def account(self) -> Account:
+        """Return the account, valued at the last prices."""
+        return self._simulator.account(self._now or self._clock.now())
+
+    def positions(self) -> Sequence[Position]:
+        """Return what is open, one position a symbol; what strategies hold of one symbol is added up."""
+        held: dict[str, float] = {}
+        for book in self._ledger.open_books():
+            held[book.symbol] = round(held.get(book.symbol, 0.0) + book.size, 10)
+        return [Position(symbol, size) for symbol, size in held.items() if size]
+
+    def open_orders(self) -> Sequence[Order]:
+        """Return the working orders, oldest first."""
+        return [order for order in self._orders.values() if order.is_working]
+
+    def submit(self, request: OrderRequest) -> str:
+        """Take an order; the same one again is answered with what there is."""
+        if request.id in self._orders:
+            return request.id
+        book = self._its_book(request)
+        if request.position is not None:
+            raise RejectedError("no_tickets", "the paper account keeps no tickets; leave position out")
+        self._book.begin()
+        try:
+            self._ledger.add(request.strategy, book.instrument)
+            self._simulator.accept(Submit(request), self._clock.now())
+            self._keep()
+        finally:
+            self._book.commit()
+        return request.id
+
+    def modify(self, broker_id: str, request: OrderRequest) -> None:
+        """Change a working order."""
+        order = self._orders.get(broker_id)
+        if order is None or not order.is_working:
+            raise RejectedError("not_working", f"order {broker_id} is not working")
+        self._change(Modify(request))
+
+    def cancel(self, broker_id: str) -> None:
+        """Withdraw an order; one that is gone already is success."""
+        order = self._orders.get(broker_id)
+        if order is not None and order.is_working:
+            self._change(Cancel(order.request))
+
+    def _change(self, command: Modify | Cancel) -> None:
+        self._book.begin()
+        try:
+            self._simulator.accept(command, self._clock.now())
+            self._keep()
+        finally:
+            self._book.commit()
+
+    def find(self, client_tag: str, since: int) -> Sequence[Order]:
+        """Return the orders with this client tag, working or not."""
+        return self._book.find(client_tag)
+
+    def fills(self, since: int) -> Sequence[Fill]:
+        """Return the fills since a time."""
+        return [row.fill for row in self._book.fills(since)]

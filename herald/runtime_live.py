@@ -1,0 +1,643 @@
+"""A paper or live run of a Plan: build, connect, recover, run until told to stop, and say what happened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from herald import model
+from herald.clock import DAY, SECOND, Clock, SimClock, WallClock, format_time
+from herald.contracts import Call, Connector, Journal, Observer, Standing
+from herald.engine.book import Ledger
+from herald.engine.engine import Engine
+from herald.engine.feed import Feed
+from herald.engine.risk import EquityTrack, View
+from herald.errors import ConfigError, HeraldError, NotSupported, Problem
+from herald.host.plan import Plan
+from herald.live.chain import GuardedConnector
+from herald.live.driver import Driver, Housekeeping
+from herald.live.market import QuotedMarket
+from herald.live.moments import Assembler
+from herald.live.orders import Account as DeskAccount
+from herald.live.orders import Desk
+from herald.live.paper import PaperBook, PaperConnector
+from herald.live.reconcile import Reconciler
+from herald.live.recovery import Past, missing_books, recover
+from herald.live.spool import Spool
+from herald.live.state import ACCOUNT, StateFile, TokenOffice, TradingState
+from herald.live.tags import client_tag
+from herald.live.worker import Pace, Worker, WorkerClock
+from herald.model import (
+    Account,
+    AccountMode,
+    Alert,
+    Instrument,
+    OrderRequest,
+    Quote,
+    RunBegan,
+    RunEnded,
+    RunStarted,
+    RunStopped,
+    StateChanged,
+    StateSet,
+    Timeframe,
+)
+from herald.results import EquityCurve, RunResult
+from herald.runtime import Builder, Outlet, StrategySetup, costs_of, enlist, seeded, setup_of, terms_of
+from herald.simulator.broker import FillRules, Intrabar
+
+__all__ = ["LiveRun"]
+
+
+class Facts:
+    """What the gate may know of a live run; the view asks it."""
+
+    def __init__(self, run: LiveRun) -> None:
+        """Answer for *run*."""
+        self._run = run
+
+    def trading_state(self, strategy: str, symbol: str) -> str:
+        """Return the strictest state that holds."""
+        return str(self._run.state.effective(strategy, symbol).value)
+
+    def is_ready(self, symbol: str) -> bool:
+        """Return whether the symbol's connector is connected and reconciled."""
+        return self._run.table_of[symbol] in self._run.reconciler.ready
+
+    def standing(self) -> Standing:
+        """Return how the run stands."""
+        return self._run.standing
+
+    def last_quote(self, symbol: str) -> Quote | None:
+        """Return the last quote."""
+        return self._run.market.quotes.get(symbol)
+
+    def is_blocked(self, strategy: str, symbol: str) -> bool:
+        """Return whether an abandoned entry may still turn up there."""
+        return (strategy, symbol) in self._run.desk.blocked
+
+
+class _DoorOf:
+    """The last step before an order leaves: the permission is good once, and for the state that holds now."""
+
+    def __init__(self, office: TokenOffice, state: StateFile) -> None:
+        self._office = office
+        self._state = state
+
+    def open(self, call: Call) -> None:
+        """Use up the permission of *call*."""
+        request: OrderRequest = call.args[-1]
+        self._office.redeem(call.permit, request, self._state.check())
+
+    def give_back(self, call: Call) -> None:
+        """Make it valid again."""
+        self._office.give_back(call.permit)
+
+
+class LiveRun:
+    """One paper or live run.
+
+    Attributes:
+        plan: What is run.
+        state: What may be traded.
+        engine: Decides.
+        desk: Sends.
+        reconciler: Compares.
+        market: Last known prices.
+        driver: The loop.
+        standing: How journal, disk, clock and account stand.
+        table_of: Connector by symbol.
+    """
+
+    engine: Engine
+    desk: Desk
+    reconciler: Reconciler
+    market: QuotedMarket
+    driver: Driver
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        demo_only: bool = False,
+        tick: Callable[[LiveRun], None] | None = None,
+        in_memory: bool = False,
+        world: Clock | None = None,
+    ) -> None:
+        """Prepare; nothing is built or connected yet.
+
+        Args:
+            plan: For mode ``paper`` or ``live``.
+            demo_only: Refuse an account with real money, whatever the file says.
+            tick: Called about once a second from the engine's thread, for a display.
+            in_memory: Keep the paper account's book in memory; for tests.
+            world: The clock that connectors wait on; the machine's unless given.
+        """
+        self.plan = plan
+        self.standing = Standing()
+        self.table_of: dict[str, str] = {}
+        self.workers: dict[str, Worker] = {}
+        self.folder = Path(plan.base) / plan.config.live.state
+        self._demo_only = demo_only
+        self._tick = tick
+        self._in_memory = in_memory
+        self._world = world or WallClock()
+        self._outlet = Outlet()
+        self._errors: list[str] = []
+        self._generation = 0
+        self.state = StateFile(self.folder, self._world)
+        self._office = TokenOffice()
+
+    # --- building ---------------------------------------------------------------------------------
+
+    def run(self, stop: Callable[[], bool]) -> RunResult:
+        """Run until *stop* says so, or recorded data is over; return what happened.
+
+        Raises:
+            ConfigError: Something cannot be built, or the account is not the one that the file names.
+            JournalError: The journal cannot be used, or the config changed under open positions.
+            ConnectorError: The first connection fails.
+        """
+        plan, live = self.plan, self.plan.config.live
+        with ExitStack() as stack:
+            clocks = {table: WorkerClock(self._world) for table in self._tables()}
+            build = Builder(plan, self._world, self._outlet.emit, self._world)
+            raw = {table: build.connector(table, clocks[table]) for table in clocks}
+            for connector in raw.values():
+                self._patiently(connector.connect)
+                stack.callback(connector.disconnect)
+            lockstep = all(connector.capabilities().lockstep for connector in raw.values())
+            clock: Clock = SimClock(max(c.capabilities().starts_at for c in raw.values())) if lockstep else self._world
+            instruments = self._instruments(raw)
+            feeds, series = self._feeds(raw, instruments, clock)
+            connectors = self._brokers(raw, instruments, feeds, clock)
+            accounts = self._pinned(connectors)
+            observers: dict[str, Observer] = {}
+            for part in plan.observers:
+                observers[part.name] = build(part, clock=clock)
+                stack.callback(observers[part.name].close)
+            part_of_journal = plan.journal
+            if part_of_journal is None:
+                raise ConfigError(plan.source, [Problem("journal", "is missing", 'write [journal] use = "journal.sqlite"')])
+
+            def open_journal() -> Journal:
+                opened: Journal = build(part_of_journal, clock=self._world)
+                return opened
+
+            journal = open_journal()
+            setups = [setup_of(one, plan.risk, lambda part: build(part, clock=clock), plan.seed) for one in plan.strategies]
+            past = self._assemble(setups, feeds, instruments, accounts, observers, clock, journal)
+            self._connect_up(connectors, clocks, journal, open_journal, clock, past, lockstep)
+            stack.pop_all()  # from here on the workers own the connectors
+            try:
+                status = self._go(stop, lockstep)
+            finally:
+                left = self.driver.stop(live.stop_seconds)
+                for observer in observers.values():
+                    observer.close()
+            self._errors += [f"{what} did not stop in time" for what in left]
+            return self._result(status, accounts, instruments, series)
+
+    def _tables(self) -> list[str]:
+        return list(dict.fromkeys(strategy.connector for strategy in self.plan.strategies))
+
+    def _patiently(self, action: Callable[[], None]) -> None:
+        """Do *action* again while it fails for the moment, as long as the file allows."""
+        end = self._world.monotonic() + self.plan.config.live.connect_seconds
+        while True:
+            try:
+                action()
+                return
+            except (ConfigError, NotSupported):
+                raise
+            except HeraldError:
+                if self._world.monotonic() >= end:
+                    raise
+                self._world.sleep(0.2)
+
+    def _instruments(self, connectors: Mapping[str, Connector]) -> dict[str, Instrument]:
+        plan = self.plan
+        for table in connectors:
+            for symbol, _ in plan.feeds(table):
+                if self.table_of.setdefault(symbol, table) != table:
+                    what = f"{symbol} is taken from connectors {self.table_of[symbol]!r} and {table!r}"
+                    raise ConfigError(plan.source, [Problem("strategies", what, "trade each symbol on one connector")])
+        return terms_of(plan, connectors, self.table_of)
+
+    def _feeds(
+        self, connectors: Mapping[str, Connector], instruments: Mapping[str, Instrument], clock: Clock
+    ) -> tuple[list[Feed], dict[Feed, int]]:
+        """Return every series, warm, and how many bars of each are history."""
+        plan = self.plan
+        costs = costs_of(plan)
+        needs = {one.name: one.part for one in plan.strategies}
+        feeds: list[Feed] = []
+        history: dict[Feed, int] = {}
+        for table, connector in connectors.items():
+            for symbol, timeframe in plan.feeds(table):
+                spread = 0.0 if costs.spread_data else costs.spread_points * instruments[symbol].price_step
+                feed = Feed(symbol, timeframe.span, spread)
+                wanted = max(plan.config.live.warmup_bars, _LEAST_HISTORY if needs else 0)
+                for bar in self._history(connector, symbol, timeframe, wanted, clock.now()):
+                    feed.append(bar)
+                feeds.append(feed)
+                history[feed] = feed.count
+        return feeds, history
+
+    def _history(self, connector: Connector, symbol: str, timeframe: Timeframe, count: int, now: int) -> Sequence[Any]:
+        if not connector.capabilities().history or count == 0 or now == 0:
+            return ()
+        # Weekends and holidays: twice the span and a week more hold the bars that are asked for.
+        start = now - 2 * count * timeframe.span - 7 * DAY
+        try:
+            series = connector.bars(symbol, timeframe, start, now)
+        except NotSupported:
+            return ()
+        return [series.bar(index) for index in range(max(len(series) - count, 0), len(series))]
+
+    def _brokers(
+        self,
+        connectors: Mapping[str, Connector],
+        instruments: Mapping[str, Instrument],
+        feeds: Sequence[Feed],
+        clock: Clock,
+    ) -> dict[str, GuardedConnector]:
+        """Return what orders go to: the connectors themselves, or in paper mode an account beside each."""
+        plan, config = self.plan, self.plan.config
+        door = _DoorOf(self._office, self.state)
+        if plan.mode == "live":
+            return {table: _behind(connector, door) for table, connector in connectors.items()}
+        brokers: dict[str, GuardedConnector] = {}
+        for table, connector in connectors.items():
+            path = None if self._in_memory else self.folder / f"paper-{table}.sqlite"
+            paper = PaperConnector(
+                connector,
+                PaperBook(path),
+                [(feed.symbol, Timeframe(feed.span // SECOND)) for feed in feeds if self.table_of[feed.symbol] == table],
+                instruments,
+                clock,
+                cash=config.backtest.cash,
+                currency=config.account.currency,
+                leverage=config.account.leverage,
+                mode=AccountMode(config.account.mode),
+                costs=costs_of(plan),
+                rules=FillRules(Intrabar(config.backtest.intrabar), config.backtest.participation),
+                conversions=config.conversions.symbols,
+                max_age=round(config.conversions.max_age_seconds * 1e9),
+            )
+            for feed in feeds:
+                if self.table_of[feed.symbol] == table:
+                    paper.warm(feed)
+            brokers[table] = GuardedConnector(f"connectors.{table}", paper, (), door)
+        return brokers
+
+    def _pinned(self, connectors: Mapping[str, GuardedConnector]) -> dict[str, Account]:
+        """Return the accounts, after making sure that they are those that the file names."""
+        accounts = {table: connector.account() for table, connector in connectors.items()}
+        if self.plan.mode == "live":
+            problems = []
+            for table, account in accounts.items():
+                problems += pin_problems(self.plan, table, account, demo_only=self._demo_only)
+            if problems:
+                raise ConfigError(self.plan.source, problems)
+        return accounts
+
+    def _assemble(
+        self,
+        setups: Sequence[StrategySetup],
+        feeds: Sequence[Feed],
+        instruments: Mapping[str, Instrument],
+        accounts: Mapping[str, Account],
+        observers: Mapping[str, Observer],
+        clock: Clock,
+        journal: Journal,
+    ) -> Past:
+        """Make the engine and bring it to where the journal says it was."""
+        config = self.plan.config
+        marks: dict[str, Feed] = {}
+        for feed in feeds:
+            if feed.symbol not in marks or feed.span < marks[feed.symbol].span:
+                marks[feed.symbol] = feed
+        self._accounts = dict(accounts)
+        currency = next(iter(accounts.values())).currency
+        ledger = Ledger(sum(account.balance for account in accounts.values()))
+        traded = list(dict.fromkeys(symbol for setup in setups for symbol in setup.symbols))
+        max_age = round(config.conversions.max_age_seconds * 1e9)
+        self.market = QuotedMarket(marks, instruments, currency, config.conversions.symbols, traded, max_age)
+        track = EquityTrack(ledger, self.market, lambda: np.array(self.driver.moments, np.int64))
+        view = View(ledger, self.market, instruments, self.account, track)
+        view.live = Facts(self)
+        self.engine = Engine(ledger, self.market, feeds, view, self.account)
+        self.engine.now = clock.now()
+        self.engine.observe(observers, [kind for kind in vars(model).values() if isinstance(kind, type)])
+        self._outlet.attach(self.engine.emit)
+        for setup in setups:
+            enlist(self.engine, setup, instruments, feeds, view)
+        past = recover(journal, ledger, instruments)
+        known = {(setup.name, symbol) for setup in setups for symbol in setup.symbols}
+        for book in missing_books(ledger, known):
+            what = (
+                f"strategy {book.strategy!r} holds {book.size:g} lots of {book.symbol}, and the file does not trade it any more"
+            )
+            problem = Problem("strategies", what, "put it back, or close the position under the old file first")
+            raise ConfigError(self.plan.source, [problem])
+        return past
+
+    def account(self) -> Account:
+        """Return the account as last stated; several are added up in the currency of the first."""
+        stated = [self.driver.account.get(table, first) for table, first in self._accounts.items()]
+        if len(stated) == 1:
+            return stated[0]
+        return msgspec.structs.replace(
+            stated[0],
+            balance=sum(one.balance for one in stated),
+            equity=sum(one.equity for one in stated),
+            margin_used=sum(one.margin_used for one in stated),
+            margin_free=sum(one.margin_free for one in stated),
+            time=max(one.time for one in stated),
+        )
+
+    def _connect_up(
+        self,
+        connectors: Mapping[str, GuardedConnector],
+        clocks: Mapping[str, WorkerClock],
+        journal: Journal,
+        open_journal: Callable[[], Journal],
+        clock: Clock,
+        past: Past,
+        lockstep: bool,
+    ) -> None:
+        """Make desk, reconciler, driver and workers, and bring the orders of earlier runs back."""
+        plan, live = self.plan, self.plan.config.live
+        engine = self.engine
+        self.spool = Spool(open_journal, self._journal_trouble)
+        desks: dict[str, DeskAccount] = {}
+        route = {strategy.name: strategy.connector for strategy in plan.strategies}
+        self.desk = Desk(
+            engine,
+            self.spool,
+            _Times(clock, self._world),
+            desks,
+            route,
+            lambda table, outcome: self.driver.put(table, outcome),
+            self._permit,
+            request_seconds=live.request_seconds,
+        )
+        self.reconciler = Reconciler(engine, self.desk, desks, self.table_of, clock, live.external, self.reduce)
+        keys = [(feed.symbol, feed.span) for feed in engine.feeds]
+        housekeeping = Housekeeping(live.reconcile_seconds, live.stall_seconds, tick=self._second)
+        self.driver = Driver(
+            engine,
+            self.desk,
+            self.reconciler,
+            self.spool,
+            clock,
+            Assembler(keys, live.bar_grace_seconds),
+            past,
+            housekeeping,
+            self._world.monotonic,
+            lockstep=lockstep,
+        )
+        for table, connector in connectors.items():
+            poll_seconds, account_seconds = plan.paces[table]
+            pace = Pace(0.0 if lockstep else poll_seconds, 0.0 if lockstep else account_seconds, lockstep=lockstep)
+            feeds = plan.feeds(table)
+            worker = Worker(
+                table, connector, self.driver.deliver, clocks[table], feeds, pace, seeded(plan.seed, f"worker.{table}")
+            )
+            if lockstep:
+                clocks[table].now = clock.now
+            self.workers[table] = worker
+            desks[table] = DeskAccount(table, worker, connector.capabilities(), lambda: self._generation)
+        ids = {table: account.id for table, account in self._accounts.items()}
+
+        def seal(request: OrderRequest) -> tuple[OrderRequest, object]:
+            if not request.client_tag:
+                tag = client_tag(journal.id, ids[route[request.strategy]], request.id)
+                request = msgspec.structs.replace(request, client_tag=tag)
+            return request, self._permit(request)
+
+        engine.seal = seal
+        self._bring_back(past)
+        self._journal = journal
+        digest = hashlib.sha256(json.dumps(plan.to_dict(), sort_keys=True, default=str).encode()).hexdigest()
+        versions = {origin.distribution: origin.version for origin in plan.plugins}
+        self.spool.start(journal)
+        self.spool.write((RunBegan(clock.now(), plan.mode, digest, versions, os.getpid()),), durable=True)
+
+    def _bring_back(self, past: Past) -> None:
+        """Give the engine the orders of earlier runs."""
+        engine = self.engine
+        by_name = {runner.name: runner for runner in engine.runners}
+        for name, number in past.numbers.items():
+            if name in by_name:
+                by_name[name].orders = number
+        for order in past.orders.values():
+            runner = by_name.get(order.request.strategy)
+            if runner is None or order.request.symbol not in runner.books:
+                continue
+            engine.orders[order.id] = order
+            if order.is_working:
+                runner.books[order.request.symbol].working[order.id] = order
+        self.desk.remember(past)
+
+    def _permit(self, request: OrderRequest) -> object:
+        return self._office.issue(request, self._generation)
+
+    # --- running ----------------------------------------------------------------------------------
+
+    def _go(self, stop: Callable[[], bool], lockstep: bool) -> str:
+        """Start, run and stop; return the status."""
+        engine, driver = self.engine, self.driver
+        self._generation = self.state.check()
+        engine.start()
+        for runner in engine.runners:
+            if all(feed.count >= runner.warmup for feed in runner.feeds):
+                engine.admit(runner)
+        driver.start(self.workers)
+        tables = set(self.workers)
+        ready = driver.run(lambda: stop() or tables <= self.reconciler.ready, self.plan.config.live.connect_seconds)
+        if not ready:
+            missing = ", ".join(sorted(tables - self.reconciler.ready))
+            self._errors.append(f"connector {missing} was not ready within {self.plan.config.live.connect_seconds:g} s")
+            return "failed"
+        engine.emit(RunStarted(engine.now, self.plan.mode))
+        driver.run(lambda: stop() or bool(self._errors) or (lockstep and driver.ended >= tables))
+        interrupted = stop() and not driver.ended >= tables
+        engine.stop()
+        self._wind_down()
+        status = "failed" if self._errors or engine.failures else "interrupted" if interrupted else "completed"
+        engine.emit(RunStopped(engine.now, status))
+        self.spool.write((RunEnded(engine.now, status),), durable=True)
+        return status
+
+    def _second(self) -> None:
+        """Look after the trading state and the display."""
+        generation = self.state.check()
+        if generation != self._generation:
+            self._changed(generation)
+        if self._tick is not None:
+            self._tick(self)
+
+    def _changed(self, generation: int) -> None:
+        """Carry out what changed in the trading state."""
+        for change in self.state.trading.since(self._generation):
+            now = self.engine.now
+            record = StateSet(now, change.scope, str(change.state.value), change.generation, change.who, change.why)
+            self.spool.write((record,))
+            self.engine.emit(StateChanged(now, change.scope, str(change.state.value), change.who, change.why))
+            if change.state is TradingState.ACTIVE:
+                self.desk.blocked.clear()
+        self._generation = generation
+        for change in self.state.trading.pending():
+            self._withdraw(change.scope)
+            if change.flatten:
+                self._flatten(change.scope)
+            self.state.mark_done(change, "run", "carried out")
+            self._generation = self.state.check()
+
+    def _books(self, scope: str) -> Sequence[Any]:
+        kind, _, name = scope.partition(":")
+        return [
+            book
+            for book in self.engine.ledger.books.values()
+            if kind == ACCOUNT or (kind == "strategy" and book.strategy == name) or (kind == "symbol" and book.symbol == name)
+        ]
+
+    def _withdraw(self, scope: str, *, entries_only: bool = False) -> None:
+        """Withdraw the working orders of a scope; protection stays while its position does."""
+        for book in self._books(scope):
+            for order in list(book.working.values()):
+                if not (order.request.reduce_only and (entries_only or book.size)):
+                    self.engine.cancel(order.request.id)
+
+    def _flatten(self, scope: str) -> None:
+        """Close every position of a scope at market."""
+        for book in self._books(scope):
+            if book.size:
+                self.engine.close_book(book, "flatten")
+
+    def _wind_down(self) -> None:
+        """Apply ``on_stop`` and give it the time that the file allows."""
+        how = self.plan.config.herald.on_stop
+        if how == "leave":
+            return
+        self._withdraw(ACCOUNT, entries_only=True)
+        if how == "flatten":
+            self._flatten(ACCOUNT)
+        self.desk.dispatch(self.engine.take())
+        books = self._books(ACCOUNT)
+
+        def done() -> bool:
+            entries = any(not o.request.reduce_only for book in books for o in book.working.values())
+            return not entries and not (how == "flatten" and any(book.size for book in books))
+
+        if not self.driver.run(done, self.plan.config.live.stop_seconds):
+            left = [f"{book.size:g} {book.symbol}" for book in books if book.size and how == "flatten"]
+            what = f"positions left open: {', '.join(left)}" if left else "orders could not be withdrawn in time"
+            self.desk.alert("stop_incomplete", what)
+
+    def reduce(self, why: str) -> None:
+        """Allow nothing but reductions from now on, and call a person."""
+        code, _, text = why.partition(": ")
+        if not text:
+            code, text = "reducing", why
+        self.desk.alert(code, text)
+        self.state.set(ACCOUNT, TradingState.REDUCING, "herald", text)
+
+    def _journal_trouble(self, text: str) -> None:
+        """Note that the journal failed; from its thread."""
+        self.standing = msgspec.structs.replace(self.standing, journal=False)
+        self.driver.post(Alert(self.engine.now, "journal_unavailable", text))
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def _result(
+        self, status: str, accounts: Mapping[str, Account], instruments: Mapping[str, Instrument], history: Mapping[Feed, int]
+    ) -> RunResult:
+        engine, driver = self.engine, self.driver
+        ledger = engine.ledger
+        moments = np.array(driver.moments, np.int64)
+        worth = ledger.revalue(moments, self.market.columns)
+        account = self.account()
+        errors = (
+            *self._errors,
+            *(f"strategy {one.strategy!r} was stopped at {format_time(one.time)}: {one.error}" for one in engine.failures),
+        )
+        for column in (moments, *worth.values()):
+            column.flags.writeable = False
+        return RunResult(
+            status=status,
+            errors=errors,
+            mode=self.plan.mode,
+            currency=account.currency,
+            cash=ledger.cash,
+            leverage=account.leverage,
+            orders=tuple(engine.orders.values()),
+            fills=tuple(ledger.fills.values()),
+            trades=tuple(ledger.trades),
+            equity=EquityCurve(moments, worth["equity"], worth["balance"], worth["exposure"]),
+            positions=tuple((book.strategy, book.position) for book in ledger.open_books()),
+            market={
+                feed.symbol: feed.series(feed.count - history[feed])
+                for feed in self.market.feeds.values()
+                if feed.count > history[feed]
+            },
+            instruments=dict(instruments),
+            failures=tuple(engine.failures),
+            notes=tuple(engine.notes),
+            account={
+                "balance": account.balance,
+                "equity": account.equity,
+                "margin_used": account.margin_used,
+                "margin_free": account.margin_free,
+                "cash": account.balance,
+            },
+        )
+
+
+_LEAST_HISTORY = 500
+"""Bars of history of every series at the start: more than the warm-up of any strategy that Herald ships."""
+
+
+class _Times:
+    """The time of the run with the seconds of the world: an order's deadline passes in real time."""
+
+    def __init__(self, clock: Clock, world: Clock) -> None:
+        self.now = clock.now
+        self.monotonic = world.monotonic
+        self.sleep = world.sleep
+
+
+def _behind(connector: Connector, door: Any) -> GuardedConnector:
+    """Return *connector* with a door; its layers stay outside the door."""
+    if isinstance(connector, GuardedConnector):
+        return connector.with_door(door)
+    return GuardedConnector("connector", connector, (), door)
+
+
+def pin_problems(plan: Plan, table: str, account: Account, *, demo_only: bool) -> list[Problem]:
+    """Return why *account* is not the one that the file names."""
+    live = plan.config.live
+    problems = []
+    for key, stated, found in (
+        ("account", live.account, account.id),
+        ("server", live.server, account.server),
+        ("real", live.real, account.real),
+    ):
+        if stated != found:
+            what = f"the file says {stated!r}, connector {table} reports {found!r}"
+            problems.append(Problem(f"live.{key}", what, "log in to the right account, or correct the file"))
+    if demo_only and account.real:
+        problems.append(
+            Problem("live.real", f"connector {table} trades real money, and only a demo was asked for", "use a demo account")
+        )
+    return problems
