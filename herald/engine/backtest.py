@@ -9,7 +9,8 @@ enter; then exits, timers and strategies decide; what they ask for rests until a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import repeat
 from typing import Any, Protocol
 
@@ -27,6 +28,9 @@ _OnBar = Callable[[Bar, Any], None]
 _CHUNK = 2_048
 """Bars that exist as Python objects at a time: enough to hide the set-up, small enough for the cache."""
 
+
+_WORTH_WEAVING = 64
+"""Moments that a woven loop must be good for: irregular series make many short stretches of as many shapes."""
 
 _LEAST = 512
 """Moments in a chunk however many series there are: setting up a series costs as much as some twenty of its bars."""
@@ -59,34 +63,35 @@ class _Cell:
     """One series in a run of moments: its columns as Python lists, and its bars as they happen."""
 
     __slots__ = (
+        "bars",
         "close",
+        "counts",
         "feed",
         "first",
         "high",
         "is_mark",
-        "is_simple",
         "low",
         "open",
-        "rows",
         "symbol",
         "targets",
         "time",
+        "values",
         "volume",
     )
 
-    def __init__(self, feed: Feed, count: int, is_mark: bool) -> None:
+    def __init__(self, feed: Feed, count: int, is_mark: bool, time: list[int], counts: dict[int, list[int]]) -> None:
         part = slice(feed.count, feed.count + count)
         self.feed = feed
         self.first = feed.count
         self.symbol = feed.symbol
         self.is_mark = is_mark
-        self.time: list[int] = feed.time[part].tolist()
+        self.time = time  # of all series of a stretch the same
         self.open: list[float] = feed.open[part].tolist()
         self.high: list[float] = feed.high[part].tolist()
         self.low: list[float] = feed.low[part].tolist()
         self.close: list[float] = feed.close[part].tolist()
         self.volume: list[float] = feed.volume[part].tolist()
-        bars = map(
+        self.bars = map(
             Bar,
             repeat(feed.symbol),
             self.time,
@@ -98,81 +103,84 @@ class _Cell:
             self.volume,
         )
         outputs = [(indicator, name, column[part].tolist()) for indicator, name, column in feed.outputs()]
-        counts = range(part.start + 1, part.stop + 1)
+        # A list that series share makes its numbers once; a range would make them for each anew.
+        known = counts.get(part.start)
+        if known is None:
+            known = counts[part.start] = list(range(part.start + 1, part.stop + 1))
+        self.counts = known
         self.targets = [(indicator, name) for indicator, name, _ in outputs]
-        self.is_simple = all(name == "value" for _, name in self.targets)
-        self.rows = zip(self.time, counts, bars, *(column for _, _, column in outputs), strict=True)
+        self.values = [column for _, _, column in outputs]
 
 
 def _entering(engine: Engine, cell: _Cell) -> Iterator[Bar]:
     """Yield each bar at the instant at which it happens: time, count and indicators move with it."""
-    feed, targets, rows = cell.feed, cell.targets, cell.rows
+    feed, targets = cell.feed, cell.targets
     # The loop targets are attributes: this is the cheapest way in Python to set several things a bar.
-    if not targets:
-        for engine.now, feed.count, bar in rows:
-            yield bar
-    elif cell.is_simple and len(targets) == 1:
-        one = targets[0][0]
-        for engine.now, feed.count, bar, one.value in rows:
-            yield bar
-    elif cell.is_simple and len(targets) == 2:
-        one, two = targets[0][0], targets[1][0]
-        for engine.now, feed.count, bar, one.value, two.value in rows:
-            yield bar
-    else:
-        for engine.now, feed.count, bar, *values in rows:
-            for (indicator, name), value in zip(targets, values, strict=True):
-                setattr(indicator, name, value)
-            yield bar
+    for engine.now, feed.count, bar, *values in _rows([cell]):
+        for (indicator, name), value in zip(targets, values, strict=True):
+            setattr(indicator, name, value)
+        yield bar
 
 
-# The same for one listener, without the price of a generator: each walks until somebody has something to do and
-# returns whether it was stopped. Only the loop header differs; there is no other way to assign n attributes a bar.
+# Where the same series have a bar together for a while, the loop is woven: written out for just these series, indicators
+# and listeners, so that a bar of one of ten series costs what a bar of the only one costs. The source is made from numbers
+# and attribute names alone; what it runs on are its arguments.
+
+_Walk = Callable[..., "tuple[int, Exception, tuple[Bar, ...]] | bool"]
+"""Walks rows until somebody has something to do: True where it was stopped, False at the end, else who failed, how, where."""
+
+_Shape = tuple[tuple[tuple[str, ...], int], ...]
+"""Of every series: the attributes to set on its indicators, and how many listen to its bars."""
 
 
-def _walk_none(engine: Engine, cell: _Cell, on_bar: _OnBar, context: object, busy: bool) -> bool:
-    feed, commands = cell.feed, engine.commands
-    for engine.now, feed.count, bar in cell.rows:
-        on_bar(bar, context)
-        if commands or busy:
-            return True
-    return False
+@lru_cache(maxsize=256)
+def _weave(shape: _Shape, is_watched: bool) -> _Walk:
+    """Return the loop over the rows of `_rows` for series of this shape, in one function without an inner loop.
+
+    Args:
+        shape: Of the series, in order.
+        is_watched: Exits or timers must be looked after before the listeners of a moment.
+    """
+    head, calls, places = ["engine.now"], [], []
+    targets = listeners = 0
+    for place, (names, count) in enumerate(shape):
+        head += [f"f{place}.count", f"b{place}"]
+        for name in names:
+            head.append(f"t{targets}.{name}")
+            targets += 1
+        for _ in range(count):
+            calls.append((listeners, place))
+            listeners += 1
+        places.append(f"b{place}")
+    bars = "".join(f"{place}, " for place in places)
+    lines = ["def walk(engine, rows, feeds, targets, listeners, commands, busy, timers, exits):"]
+    lines += [f"    {''.join(f'f{place}, ' for place in range(len(shape)))}= feeds"]
+    lines += [f"    {''.join(f't{index}, ' for index in range(targets))}= targets"] if targets else []
+    lines += [f"    {''.join(f'(h{index}, c{index}), ' for index, _ in calls)}= listeners"] if calls else []
+    lines += ["    at = -1", "    try:", f"        for {', '.join(head)} in rows:"]
+    if is_watched:
+        lines += [
+            f"            exits(({bars}))",
+            "            if timers and timers[0][0] <= engine.now:",
+            "                engine.fire()",
+        ]
+    for index, place in calls:
+        lines += [f"            at = {index}"] if len(calls) > 1 else []
+        lines += [f"            h{index}(b{place}, c{index})"]
+    lines += ["            if commands or busy:", "                return True"]
+    lines += ["    except Exception as error:", f"        return at if at >= 0 else 0, error, ({bars})", "    return False"]
+    scope: dict[str, Any] = {}
+    exec(compile("\n".join(lines), "<woven loop>", "exec"), scope)  # noqa: S102 - see above: nothing of a user's gets in
+    walk: _Walk = scope["walk"]
+    return walk
 
 
-def _walk_one(engine: Engine, cell: _Cell, on_bar: _OnBar, context: object, busy: bool) -> bool:
-    feed, commands = cell.feed, engine.commands
-    one = cell.targets[0][0]
-    for engine.now, feed.count, bar, one.value in cell.rows:
-        on_bar(bar, context)
-        if commands or busy:
-            return True
-    return False
-
-
-def _walk_two(engine: Engine, cell: _Cell, on_bar: _OnBar, context: object, busy: bool) -> bool:
-    feed, commands = cell.feed, engine.commands
-    one, two = cell.targets[0][0], cell.targets[1][0]
-    for engine.now, feed.count, bar, one.value, two.value in cell.rows:
-        on_bar(bar, context)
-        if commands or busy:
-            return True
-    return False
-
-
-def _walk_many(engine: Engine, cell: _Cell, on_bar: _OnBar, context: object, busy: bool) -> bool:
-    commands = engine.commands
-    for bar in _entering(engine, cell):
-        on_bar(bar, context)
-        if commands or busy:
-            return True
-    return False
-
-
-def _walker(cell: _Cell) -> Callable[[Engine, _Cell, _OnBar, object, bool], bool]:
-    """Return the walk that fits the indicators of *cell*."""
-    if len(cell.targets) > 2 or not cell.is_simple:
-        return _walk_many
-    return (_walk_none, _walk_one, _walk_two)[len(cell.targets)]
+def _rows(cells: Sequence[_Cell]) -> Iterator[tuple[Any, ...]]:
+    """Return the moments of *cells* as tuples: time, then of each series count, bar and the values of its indicators."""
+    columns: list[Iterable[Any]] = [cells[0].time]
+    for cell in cells:
+        columns += [cell.counts, cell.bars, *cell.values]
+    return zip(*columns, strict=True)
 
 
 def moments_of(feeds: Sequence[Feed], end: Sequence[int]) -> IntArray:
@@ -294,48 +302,59 @@ class Backtest:
             self._send()  # what was asked for before the first bar
         if len(self._marks) > 1:
             engine.market_data.enclose({id(feed): size for feed in feeds})
-        cells = [_Cell(feed, size, id(feed) in self._marks) for feed in feeds]
+        time: list[int] = feeds[0].time[feeds[0].count : feeds[0].count + size].tolist()
+        counts: dict[int, list[int]] = {}
+        cells = [_Cell(feed, size, id(feed) in self._marks, time, counts) for feed in feeds]
         if self._broker.resting:
             self._match(cells, 0)
-        handlers = feeds[0].handlers
-        if len(feeds) == 1 and len(handlers) == 1 and not engine.exits.watches and not engine.timers:
-            return self._one_listener(cells[0], size)
-        return self._many_listeners(cells, size)
+        return self._woven(cells, size) if size >= _WORTH_WEAVING else self._moment_by_moment(cells, size)
 
-    def _one_listener(self, cell: _Cell, size: int) -> int:
-        """Walk one series that one strategy hears, without exits and timers: the commonest run."""
-        engine, broker = self._engine, self._broker
-        commands, resting = engine.commands, broker.resting
-        cells = (cell,)
-        feed = cell.feed
-        handlers = feed.handlers
-        walk = _walker(cell)
+    def _woven(self, cells: list[_Cell], size: int) -> int:
+        """Walk with a loop that is written out for these series; the listeners are bound anew whenever somebody acts."""
+        engine, resting = self._engine, self._broker.resting
+        commands, timers, failures = engine.commands, engine.timers, engine.failures
+        is_watched = bool(engine.exits.watches or timers)
+        feeds = [cell.feed for cell in cells]
+        targets = [indicator for cell in cells for indicator, _ in cell.targets]
+        shape = tuple((tuple(name for _, name in cell.targets), len(cell.feed.handlers)) for cell in cells)
+        walk, rows, exits = _weave(shape, is_watched), _rows(cells), engine.exits.run
+        places = {cell.symbol: place for place, cell in enumerate(cells) if cell.is_mark}
         straight = self._straight
+        known, listeners = -1, []
         while True:
-            on_bar, context = handlers[0]
-            try:
-                if not walk(engine, cell, on_bar, context, bool(resting)):
-                    return size
-            except Exception as error:
-                engine.fail_context(context, error)
+            if len(failures) != known:  # a strategy that failed does not listen any more
+                known = len(failures)
+                listeners = [handler for feed in feeds for handler in feed.handlers]
+            outcome = walk(engine, rows, feeds, targets, listeners, commands, bool(resting), timers, exits)
+            if outcome is False:
+                return size
+            if outcome is not True:
+                self._go_on(cells, *outcome)
+            if straight and not resting and not engine.restless and self._all_straight(cells, places, size):
+                continue
+            done = self._settle(cells, size, last=engine.restless)
             if engine.restless:
-                return self._settle(cells, size, last=True)
-            row = feed.count - cell.first
-            command = commands[0] if commands else None
-            if type(command) is Submit and command.plain and straight and len(commands) == 1 and not resting and row < size:
-                request = command.request
-                commands.clear()
-                engine.now = time = cell.time[row]
-                spread = float(feed.spread[feed.count]) if feed.has_spread else 0.0
-                reach = cell.high[row] - cell.low[row]
-                broker.straight(request, time - feed.span, cell.open[row], spread, reach, cell.volume[row])
-                if commands:
-                    self._send()
-            else:
-                self._settle(cells, size)
+                return done
 
-    def _many_listeners(self, cells: list[_Cell], size: int) -> int:
-        """Walk any number of series, listeners and exits."""
+    def _go_on(self, cells: Sequence[_Cell], at: int, error: Exception, bars: Sequence[Bar]) -> None:
+        """Stop the strategy whose listener number *at* failed, and let the moment go on with those behind it."""
+        engine = self._engine
+        places = [place for place, cell in enumerate(cells) for _ in cell.feed.handlers]
+        while True:
+            listeners = [handler for cell in cells for handler in cell.feed.handlers]
+            engine.fail_context(listeners[at][1], error)
+            listeners = [handler for cell in cells for handler in cell.feed.handlers]
+            try:
+                for at in range(at + 1, len(listeners)):  # noqa: B020 - goes on from where it stopped
+                    on_bar, context = listeners[at]
+                    on_bar(bars[places[at]], context)
+            except Exception as another:
+                error = another
+                continue
+            return
+
+    def _moment_by_moment(self, cells: list[_Cell], size: int) -> int:
+        """Walk a few moments; what a stretch too short to weave a loop for is walked with."""
         engine = self._engine
         commands, timers, resting = engine.commands, engine.timers, self._broker.resting
         exits = engine.exits if engine.exits.watches else None
