@@ -21,8 +21,8 @@ What is no frame, or no request, closes the connection and is counted (``bad_fra
 the requests unless faults are set. Times are integers, nanoseconds UTC; prices and sizes are numbers; tickets are integers.
 
 The first request is ``hello`` with ``version``, ``token``, and perhaps ``role`` (``trade`` or ``control``) and
-``account``. Its result: ``version, server, account, real, mode, idempotent, settle_seconds, book`` (an id; another one is
-another book), ``sequence`` (of the last line of news), ``time``. A refused login is answered and closed.
+``account``. Its result: ``version, server, account, real, currency, mode, idempotent, settle_seconds, book`` (an id; another one
+is another book), ``sequence`` (of the last line of news), ``time``. A refused login is answered and closed.
 
 ===============  ==============================================  =====================================================
 operation        fields                                          result

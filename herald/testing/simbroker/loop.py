@@ -172,12 +172,13 @@ class Loop:
             return
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, backlog: int = 128) -> socket.socket:
     """Return a listening socket that does not block.
 
     Args:
         host: Address to bind, such as ``127.0.0.1``.
         port: 0 takes any that is free.
+        backlog: Connections that may wait to be accepted; 0 takes the port and refuses everybody.
 
     Raises:
         OSError: The port is taken.
@@ -186,7 +187,8 @@ def listen(host: str, port: int) -> socket.socket:
     _reuse(sock)
     try:
         sock.bind((host, port))
-        sock.listen(128)
+        if backlog:
+            sock.listen(backlog)
     except OSError:
         sock.close()
         raise

@@ -372,6 +372,7 @@ class Server:
             "server": terms.server,
             "account": terms.account,
             "real": terms.real,
+            "currency": terms.currency,
             "mode": self._book.state.mode,
             "idempotent": terms.idempotent,
             "settle_seconds": terms.settle_seconds,
