@@ -242,7 +242,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tag_length: int = 32
     seed: int = 0
     tick_seconds: float = 1.0
-    history_days: float = 2.0
+    history_days: float = 1.0
     symbols: tuple[Symbol, ...] = _SYMBOLS
     faults: tuple[Fault, ...] = ()
 
