@@ -208,8 +208,10 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         order_types: Accepted order types.
         modes: Account modes it may report.
         idempotent_ids: The broker refuses a second request with the same client id.
+        own_ids: Its id of an order is the request's id, so an order can be changed before it is confirmed.
         brackets: Stop loss and take profit may be attached to an order.
         modify: Working orders can be changed in place.
+        order_events: ``poll`` tells every change of an order; without it Herald concludes from the answers to its calls.
         settle_seconds: After this long an order that is not listed was not accepted.
         lockstep: It plays recorded data and waits for the engine: polls may follow one another without a pause.
         starts_at: Where recorded data begins, nanoseconds UTC; 0 for the present, or where that is not known.
@@ -221,8 +223,10 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     order_types: frozenset[OrderType] = frozenset()
     modes: frozenset[AccountMode] = frozenset()
     idempotent_ids: bool = False
+    own_ids: bool = False
     brackets: bool = False
     modify: bool = False
+    order_events: bool = False
     settle_seconds: float = 0.0
     lockstep: bool = False
     starts_at: int = 0

@@ -60,9 +60,9 @@ __all__ = [
     "enlist",
     "run_backtest",
     "seeded",
+    "series_of",
     "setup_of",
     "simulate",
-    "terms_of",
 ]
 
 Progress = Callable[[float], None]
@@ -500,6 +500,29 @@ class _Data:
 
 def _load(plan: Plan, connectors: Mapping[str, Connector]) -> _Data:
     """Fetch every series the strategies use, and those that convert their currencies."""
+    wanted, instruments = series_of(plan, connectors, plan.config.account.currency)
+    end = plan.config.backtest.end_at
+    series = [connectors[name].bars(symbol, timeframe, None, end) for (symbol, timeframe), name in wanted.items()]
+    used = {one.symbol for one in series}
+    return _Data(series, {symbol: instrument for symbol, instrument in instruments.items() if symbol in used})
+
+
+def series_of(
+    plan: Plan, connectors: Mapping[str, Connector], currency: str
+) -> tuple[dict[tuple[str, Timeframe], str], dict[str, Instrument]]:
+    """Return the connector of every series that a run needs, and the terms of every symbol that is known.
+
+    Args:
+        plan: Of the run.
+        connectors: Connected, by table.
+        currency: Of the account.
+
+    Returns:
+        Table by (symbol, time frame), those of the strategies first, then those that convert currencies.
+
+    Raises:
+        ConfigError: A symbol is taken from two connectors, lacks a term, or its currency cannot be converted.
+    """
     config = plan.config
     wanted: dict[tuple[str, Timeframe], str] = {}
     source: dict[str, str] = {}
@@ -507,13 +530,13 @@ def _load(plan: Plan, connectors: Mapping[str, Connector]) -> _Data:
         for symbol, timeframe in plan.feeds(name):
             if source.setdefault(symbol, name) != name:
                 what = f"{symbol} is taken from connectors {source[symbol]!r} and {name!r}"
-                raise ConfigError(plan.source, [Problem("strategies", what, "a backtest trades each symbol on one connector")])
+                raise ConfigError(plan.source, [Problem("strategies", what, "a run trades each symbol on one connector")])
             wanted[symbol, timeframe] = name
-    instruments = terms_of(plan, connectors, source)
+    instruments = _terms(plan, connectors, source)
     legs: dict[str, str] = {}
     for symbol in source:
         try:
-            path = route(instruments[symbol].quote, config.account.currency, instruments, config.conversions.symbols)
+            path = route(instruments[symbol].quote, currency, instruments, config.conversions.symbols)
         except ConfigError as error:
             raise ConfigError(plan.source, error.problems) from None
         for leg, _ in path:
@@ -522,13 +545,10 @@ def _load(plan: Plan, connectors: Mapping[str, Connector]) -> _Data:
         if leg not in source:
             finest = min(timeframe for (_, timeframe), owner in wanted.items() if owner == name)
             wanted[leg, finest] = name
-    end = config.backtest.end_at
-    series = [connectors[name].bars(symbol, timeframe, None, end) for (symbol, timeframe), name in wanted.items()]
-    used = {one.symbol for one in series}
-    return _Data(series, {symbol: instrument for symbol, instrument in instruments.items() if symbol in used})
+    return wanted, instruments
 
 
-def terms_of(plan: Plan, connectors: Mapping[str, Connector], traded: Iterable[str]) -> dict[str, Instrument]:
+def _terms(plan: Plan, connectors: Mapping[str, Connector], traded: Iterable[str]) -> dict[str, Instrument]:
     """Return the terms of every symbol that is *traded* or may convert a currency.
 
     Raises:

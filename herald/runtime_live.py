@@ -51,7 +51,7 @@ from herald.model import (
     Timeframe,
 )
 from herald.results import EquityCurve, RunResult
-from herald.runtime import Builder, Outlet, StrategySetup, costs_of, enlist, seeded, setup_of, terms_of
+from herald.runtime import Builder, Outlet, StrategySetup, costs_of, enlist, seeded, series_of, setup_of
 from herald.simulator.broker import FillRules, Intrabar
 
 __all__ = ["LiveRun"]
@@ -176,8 +176,10 @@ class LiveRun:
                 stack.callback(connector.disconnect)
             lockstep = all(connector.capabilities().lockstep for connector in raw.values())
             clock: Clock = SimClock(max(c.capabilities().starts_at for c in raw.values())) if lockstep else self._world
-            instruments = self._instruments(raw)
-            feeds, series = self._feeds(raw, instruments, clock)
+            wanted, known = series_of(plan, raw, self._currency(raw))
+            self.table_of = {symbol: table for (symbol, _), table in wanted.items()}
+            instruments = {symbol: known[symbol] for symbol in self.table_of}
+            feeds, series = self._feeds(raw, wanted, instruments, clock)
             connectors = self._brokers(raw, instruments, feeds, clock)
             accounts = self._pinned(connectors)
             observers: dict[str, Observer] = {}
@@ -223,33 +225,31 @@ class LiveRun:
                     raise
                 self._world.sleep(0.2)
 
-    def _instruments(self, connectors: Mapping[str, Connector]) -> dict[str, Instrument]:
-        plan = self.plan
-        for table in connectors:
-            for symbol, _ in plan.feeds(table):
-                if self.table_of.setdefault(symbol, table) != table:
-                    what = f"{symbol} is taken from connectors {self.table_of[symbol]!r} and {table!r}"
-                    raise ConfigError(plan.source, [Problem("strategies", what, "trade each symbol on one connector")])
-        return terms_of(plan, connectors, self.table_of)
+    def _currency(self, connectors: Mapping[str, Connector]) -> str:
+        """Return the currency of the account: the file's on paper, the broker's live."""
+        if self.plan.mode == "paper":
+            return self.plan.config.account.currency
+        return next(iter(connectors.values())).account().currency
 
     def _feeds(
-        self, connectors: Mapping[str, Connector], instruments: Mapping[str, Instrument], clock: Clock
+        self,
+        connectors: Mapping[str, Connector],
+        wanted: Mapping[tuple[str, Timeframe], str],
+        instruments: Mapping[str, Instrument],
+        clock: Clock,
     ) -> tuple[list[Feed], dict[Feed, int]]:
         """Return every series, warm, and how many bars of each are history."""
-        plan = self.plan
-        costs = costs_of(plan)
-        needs = {one.name: one.part for one in plan.strategies}
+        costs = costs_of(self.plan)
         feeds: list[Feed] = []
         history: dict[Feed, int] = {}
-        for table, connector in connectors.items():
-            for symbol, timeframe in plan.feeds(table):
-                spread = 0.0 if costs.spread_data else costs.spread_points * instruments[symbol].price_step
-                feed = Feed(symbol, timeframe.span, spread)
-                wanted = max(plan.config.live.warmup_bars, _LEAST_HISTORY if needs else 0)
-                for bar in self._history(connector, symbol, timeframe, wanted, clock.now()):
-                    feed.append(bar)
-                feeds.append(feed)
-                history[feed] = feed.count
+        count = self.plan.config.live.warmup_bars
+        for (symbol, timeframe), table in wanted.items():
+            spread = 0.0 if costs.spread_data else costs.spread_points * instruments[symbol].price_step
+            feed = Feed(symbol, timeframe.span, spread)
+            for bar in self._history(connectors[table], symbol, timeframe, count, clock.now()):
+                feed.append(bar)
+            feeds.append(feed)
+            history[feed] = feed.count
         return feeds, history
 
     def _history(self, connector: Connector, symbol: str, timeframe: Timeframe, count: int, now: int) -> Sequence[Any]:
@@ -282,6 +282,7 @@ class LiveRun:
                 connector,
                 PaperBook(path),
                 [(feed.symbol, Timeframe(feed.span // SECOND)) for feed in feeds if self.table_of[feed.symbol] == table],
+                [(one.name, symbol) for one in plan.strategies if one.connector == table for symbol in one.symbols],
                 instruments,
                 clock,
                 cash=config.backtest.cash,
@@ -409,7 +410,9 @@ class LiveRun:
         for table, connector in connectors.items():
             poll_seconds, account_seconds = plan.paces[table]
             pace = Pace(0.0 if lockstep else poll_seconds, 0.0 if lockstep else account_seconds, lockstep=lockstep)
-            feeds = plan.feeds(table)
+            feeds = [
+                (feed.symbol, Timeframe(feed.span // SECOND)) for feed in engine.feeds if self.table_of[feed.symbol] == table
+            ]
             worker = Worker(
                 table, connector, self.driver.deliver, clocks[table], feeds, pace, seeded(plan.seed, f"worker.{table}")
             )
@@ -602,10 +605,6 @@ class LiveRun:
                 "cash": account.balance,
             },
         )
-
-
-_LEAST_HISTORY = 500
-"""Bars of history of every series at the start: more than the warm-up of any strategy that Herald ships."""
 
 
 class _Times:

@@ -120,10 +120,6 @@ class _Planner:
         if _MODES.index(mode) > _MODES.index(stated):
             what = f'the file says "{stated}"; a command may lower that, not raise it to "{mode}"'
             self.problems.append(Problem("herald.mode", what, "change the file"))
-        elif mode != "backtest":
-            what = f'this version runs backtests only, not "{mode}"'
-            self.problems.append(Problem("herald.mode", what, 'write mode = "backtest"'))
-            return "backtest"
         if mode == "live":
             for key in ("account", "server", "real"):
                 if getattr(self.config.live, key) is None:

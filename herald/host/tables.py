@@ -211,8 +211,8 @@ class LiveTable(Table):
     """What to do about positions that Herald did not open: leave them alone, put them under the exits, or only reduce."""
     bar_grace_seconds: float = Field(default=2.0, ge=0)
     """How long bars of one time wait for those of other symbols."""
-    warmup_bars: int = Field(default=0, ge=0)
-    """History to fetch for every series before the start, at least; strategies say by themselves what they need."""
+    warmup_bars: int = Field(default=1_000, ge=0)
+    """Bars of history to fetch for every series before the start."""
     connect_seconds: float = Field(default=30.0, gt=0)
     """How long the first connection may take."""
     request_seconds: float = Field(default=10.0, gt=0)

@@ -121,7 +121,8 @@ class Driver:
         self._past = past
         self._housekeeping = housekeeping
         self._lockstep = lockstep
-        self._inbox: queue.SimpleQueue[tuple[str, Message | Outcome]] = queue.SimpleQueue()
+        # (connector, message, whether the worker waits for it to be dealt with)
+        self._inbox: queue.SimpleQueue[tuple[str, Message | Outcome, bool]] = queue.SimpleQueue()
         self._workers: dict[str, Worker] = {}
         self._seconds = seconds
         self._set_time: Callable[[int], None] | None = getattr(clock, "set", None) if lockstep else None
@@ -135,15 +136,15 @@ class Driver:
 
     def deliver(self, worker: Worker, message: Message) -> None:
         """Take what a worker learnt; from its thread."""
-        self._inbox.put((worker.name, message))
+        self._inbox.put((worker.name, message, self._lockstep))
 
     def put(self, table: str, outcome: Outcome) -> None:
         """Take what came of an order elsewhere than in its worker; from any thread."""
-        self._inbox.put((table, outcome))
+        self._inbox.put((table, outcome, False))
 
     def post(self, event: SystemEvent) -> None:
         """Take an event that comes from no connector; from any thread."""
-        self._inbox.put(("", event))
+        self._inbox.put(("", event, False))
 
     def start(self, workers: Mapping[str, Worker]) -> None:
         """Let *workers* (by table) run."""
@@ -167,10 +168,12 @@ class Driver:
                 self._second(now)
             wait = max(self._next_second - now, 0.001)
             try:
-                table, message = get(timeout=wait if end is None else max(min(wait, end - now), 0.001))
+                table, message, waits = get(timeout=wait if end is None else max(min(wait, end - now), 0.001))
             except queue.Empty:
                 continue
             handle(table, message)
+            if waits:
+                self._acknowledge(table)
         return True
 
     def handle(self, table: str, message: Any) -> None:
@@ -186,10 +189,13 @@ class Driver:
         elif kind is Bar:
             self._bar(message)
         elif kind is Outcome:
+            self._catch_up()
             self._desk.outcome(table, message)
         elif kind is Order:
+            self._catch_up()
             self._desk.order(table, message)
         elif kind is Fill:
+            self._catch_up()
             self._fill(table, message)
         elif kind is Account:
             self.account[table] = message
@@ -201,8 +207,12 @@ class Driver:
             self._system(table, message)
         if engine.commands:
             self._desk.dispatch(engine.take())
-        if self._lockstep and table in self._workers:
-            self._acknowledge(table)
+
+    def _catch_up(self) -> None:
+        """Let the engine know how late it is before it hears of an order."""
+        now = self._clock.now()
+        if now > self._engine.now:
+            self._engine.now = now
 
     def _acknowledge(self, table: str) -> None:
         """Tell the worker that its message is dealt with, behind every order that came of it."""
@@ -301,7 +311,7 @@ class Driver:
         # What workers said while they stopped still counts.
         while True:
             try:
-                table, message = self._inbox.get_nowait()
+                table, message, _ = self._inbox.get_nowait()
             except queue.Empty:
                 break
             self.handle(table, message)

@@ -192,16 +192,16 @@ class Desk:
 
     def _modify(self, command: Modify) -> None:
         request = command.request
-        order = self._engine.orders[request.id]
         account = self.account_of(request.id)
-        if not order.broker_id:
+        broker_id = self._broker_id(account, request.id)
+        if not broker_id:
             text = "the broker has not confirmed the order yet; change it once it has"
             self._inbox(account.table, Outcome(self._clock.now(), request.id, "modify", None, code="not_working", text=text))
             return
         self._changes[request.id] = request
         expires = self._clock.monotonic() + self._request_seconds
-        job = ChangeOrder(order.broker_id, request, command.permit, expires)
-        record = ModifyIntended(self._clock.now(), account.table, order.broker_id, request)
+        job = ChangeOrder(broker_id, request, command.permit, expires)
+        record = ModifyIntended(self._clock.now(), account.table, broker_id, request)
         self._send(account, record, job, request.id, "modify")
 
     def _cancel(self, order_id: str) -> None:
@@ -209,13 +209,22 @@ class Desk:
         if order is None or not order.is_working:
             return
         account = self.account_of(order_id)
-        if not order.broker_id:
+        broker_id = self._broker_id(account, order_id)
+        if not broker_id:
             self._cancel_later.add(order_id)  # its ticket is not known yet; it is withdrawn as soon as it is
             return
-        record = CancelIntended(self._clock.now(), account.table, order.broker_id, order_id)
+        record = CancelIntended(self._clock.now(), account.table, broker_id, order_id)
+        job = CancelOrder(broker_id, order_id)
+        if account.capabilities.lockstep:  # recorded data has no hurry, and keeps the order of a backtest
+            self._spool.write((record,), kept=lambda: account.worker.put(job), failed=lambda text: account.worker.put(job))
+            return
         # A cancel only makes the account safer: it waits for no disk.
         self._spool.write((record,))
-        account.worker.put(CancelOrder(order.broker_id, order_id))
+        account.worker.put(job)
+
+    def _broker_id(self, account: Account, order_id: str) -> str:
+        """Return the broker's id of an order, as far as it is known."""
+        return self._engine.orders[order_id].broker_id or (order_id if account.capabilities.own_ids else "")
 
     # --- back -------------------------------------------------------------------------------------
 
@@ -237,7 +246,10 @@ class Desk:
     def _submitted(self, table: str, order: Order, outcome: Outcome) -> None:
         status = outcome.status
         if status is OrderStatus.ACCEPTED:
-            if order.status in _UNSENT:
+            if self._accounts[table].capabilities.order_events:
+                # The broker tells the rest by itself, in the order in which it happens there.
+                self._becomes(table, msgspec.structs.replace(order, broker_id=outcome.broker_id), quietly=True)
+            elif order.status in _UNSENT:
                 self.unresolved.pop(order.id, None)
                 self._becomes(table, order.with_status(OrderStatus.ACCEPTED, outcome.time, broker_id=outcome.broker_id))
             elif not order.broker_id:  # its fill was faster than its confirmation
@@ -274,13 +286,13 @@ class Desk:
         if outcome.code:
             denied = Order(request or order.request, OrderStatus.DENIED, outcome.time, code=outcome.code, reason=outcome.text)
             self._engine.emit(OrderDenied(outcome.time, denied))
-        elif request is not None and order.is_working:
+        elif request is not None and order.is_working and not self._accounts[table].capabilities.order_events:
             self._becomes(table, msgspec.structs.replace(order, request=request, time=outcome.time))
 
     def _cancelled(self, table: str, order: Order, outcome: Outcome) -> None:
         if outcome.status is None:
             self.alert("cancel_failed", f"order {order.id} could not be withdrawn: {outcome.text}")
-        if order.is_working:
+        if order.is_working and not (self._accounts[table].capabilities.order_events and outcome.status is not None):
             # "Gone" may mean withdrawn or filled a moment before: the broker says which.
             self._ask(order.id)
 
@@ -300,17 +312,28 @@ class Desk:
             if not order.broker_id:
                 order = msgspec.structs.replace(order, broker_id=stated.broker_id)
         if not order.is_working and order.status is not OrderStatus.ABANDONED:
-            return  # an end is an end; what was traded besides comes as fills
+            # An end is an end; what was traded besides comes as fills. Only protection may be placed anew under its name.
+            if stated.request.parent and stated.status is OrderStatus.ACCEPTED and order.status is OrderStatus.CANCELLED:
+                self._stranger(table, stated)
+            return
         if stated.status in _ENDS:
             self._settle(name)
-            self._becomes(table, order.with_status(stated.status, stated.time, stated.code, stated.reason))
+            ended = order.with_status(stated.status, stated.time, stated.code, stated.reason)
+            if stated.filled == order.filled:
+                ended = msgspec.structs.replace(ended, average_price=stated.average_price)
+            self._becomes(table, ended)
         elif stated.status is OrderStatus.ACCEPTED or stated.status is OrderStatus.PARTIAL:
             self._settle(name)
             # How much is filled, the fills say; here only that the broker has the order, and on which terms.
-            terms = stated.request if order.request.parent else order.request
-            if order.status in _UNSENT or terms != order.request:
+            tells = self._accounts[table].capabilities.order_events
+            terms = stated.request if order.request.parent or tells else order.request
+            if tells or order.status in _UNSENT or terms != order.request:
                 status = OrderStatus.PARTIAL if order.filled else OrderStatus.ACCEPTED
-                self._becomes(table, msgspec.structs.replace(order, request=terms, status=status, time=stated.time))
+                average = stated.average_price if stated.filled == order.filled else order.average_price
+                self._becomes(
+                    table,
+                    msgspec.structs.replace(order, request=terms, status=status, time=stated.time, average_price=average),
+                )
 
     def _stranger(self, table: str, stated: Order) -> None:
         """Take an order that Herald did not send: protection that the broker made of a bracket, or somebody else's."""

@@ -7,8 +7,9 @@ on quotes where there are quotes and on bars by the numbered fill rules where th
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 
 import msgspec
 
@@ -78,13 +79,14 @@ class PaperBook:
                 f"the paper account {str(path)!r} cannot be opened: {error}; move it away to begin anew"
             ) from error
 
-    def begin(self) -> None:
+    def __enter__(self) -> PaperBook:
         """Start a group of changes that count together."""
         self._db.execute("BEGIN")
+        return self
 
-    def commit(self) -> None:
-        """Keep the group."""
-        self._db.execute("COMMIT")
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Keep the group, or nothing of it after an error."""
+        self._db.execute("COMMIT" if error is None else "ROLLBACK")
 
     def order(self, order: Order) -> None:
         """Keep an order in its last state."""
@@ -136,6 +138,7 @@ class PaperConnector:
         data: Connector,
         book: PaperBook,
         feeds: Sequence[tuple[str, Timeframe]],
+        owners: Sequence[tuple[str, str]],
         instruments: Mapping[str, Instrument],
         clock: Clock,
         *,
@@ -154,6 +157,7 @@ class PaperConnector:
             data: Where prices come from; its layers are around it.
             book: The account's file.
             feeds: (symbol, time frame) of every series; the finest of a symbol fills its orders.
+            owners: (strategy, symbol) of every book, in config order; sums are made in this order.
             instruments: Terms of every symbol.
             clock: Tells the time of the run.
             cash: Starting balance of a new account, account currency.
@@ -168,6 +172,8 @@ class PaperConnector:
         self._data = data
         self._book = book
         self._clock = clock
+        # Recorded data brings its own time: it is known here first, before the fills that it makes.
+        self._set_time: Callable[[int], None] | None = getattr(clock, "set", None)
         self._currency = currency
         self._instruments = dict(instruments)
         self._feeds: dict[str, Feed] = {}
@@ -178,7 +184,11 @@ class PaperConnector:
                 self._feeds[symbol] = Feed(symbol, timeframe.span, 0.0 if costs.spread_data else spread)
         self._market = QuotedMarket(self._feeds, instruments, currency, conversions, list(self._feeds), max_age)
         self._ledger = Ledger(cash)
+        for strategy, symbol in owners:
+            self._ledger.add(strategy, instruments[symbol])
         self._out: list[Event] = []
+        self._lockstep = data.capabilities().lockstep
+        self._waiting: Event | None = None
         self._orders: dict[str, Order] = {}
         self._now = 0
         self._simulator = Simulator(
@@ -246,7 +256,8 @@ class PaperConnector:
             book.working[fill.order_id] = after
         self._book.order(after)
         self._book.fill(fill, rate, self._now)
-        self._out.append(fill)
+        # The account as it is with this execution, for whoever asks while he hears of it.
+        self._out += [self.account(), fill]
 
     def _keep(self) -> None:
         self._book.rests(self._simulator.waiting())
@@ -276,8 +287,10 @@ class PaperConnector:
             order_types=frozenset(OrderType),
             modes=frozenset(AccountMode),
             idempotent_ids=True,
+            own_ids=True,
             brackets=True,
             modify=True,
+            order_events=True,
         )
 
     def instruments(self) -> Sequence[Instrument]:
@@ -297,49 +310,80 @@ class PaperConnector:
         return self._data.bars(symbol, timeframe, start, end)
 
     def poll(self) -> Sequence[Event]:
-        """Return what is new: what the prices filled comes before the prices themselves."""
-        news = self._data.poll()
+        """Return what is new: what the prices filled comes before the prices themselves.
+
+        Recorded data waits for whoever trades: what an execution makes him ask for rests before the prices are told, as in
+        a backtest. Live prices wait for nobody.
+        """
+        if self._lockstep:
+            return self._step()
         out: list[Event] = []
-        self._book.begin()
-        try:
-            changed = bool(self._out)
-            out += self._taken()
+        news = self._data.poll()
+        with self._book:
             for event in news:
-                if isinstance(event, Moment):
-                    self._bars(event.time, event.bars)
-                elif isinstance(event, Bar):
-                    self._bars(event.time, (event,))
-                elif isinstance(event, Quote):
-                    self._quoted(event)
-                changed = changed or bool(self._out)
+                self._match(event)
                 out += self._taken()
-                if isinstance(event, Moment | Bar):
-                    out.append(self.account())
-                out.append(event)
-            if changed:
-                self._keep()
-        finally:
-            self._book.commit()
-        return out
+                out += self._happen(event)
+        return out or self._taken()
+
+    def _step(self) -> Sequence[Event]:
+        """Go one step: first what orders met, then what was asked for because of it, then the prices."""
+        if self._out:
+            return self._taken()
+        if self._waiting is None:
+            news = self._data.poll()
+            if len(news) != 1:
+                return news  # nothing, for a replay tells one moment at a time
+            self._waiting = news[0]
+            with self._book:
+                self._match(self._waiting)
+            if self._out:
+                return self._taken()
+        event, self._waiting = self._waiting, None
+        return self._happen(event)
+
+    def _match(self, event: Event) -> None:
+        """Fill what rests on the prices of *event*."""
+        if isinstance(event, Moment):
+            self._bars(event.time, event.bars)
+        elif isinstance(event, Bar):
+            self._bars(event.time, (event,))
+        elif isinstance(event, Quote):
+            self._quoted(event)
+        if self._out:
+            self._keep()
+
+    def _happen(self, event: Event) -> list[Event]:
+        """Let the prices of *event* be known; return it with the account as it is then."""
+        if not isinstance(event, Moment | Bar):
+            return [event]
+        for bar in event.bars if isinstance(event, Moment) else (event,):
+            if self._is_finest(bar):
+                self._feeds[bar.symbol].append(bar)
+        return [self.account(), event]
+
+    def _is_finest(self, bar: Bar) -> bool:
+        return bar.symbol in self._feeds and self._feeds[bar.symbol].span == bar.span
 
     def _taken(self) -> list[Event]:
         taken, self._out = self._out, []
         return taken
 
     def _bars(self, time: int, bars: Sequence[Bar]) -> None:
-        """Fill what rests on the finest bars, then let them happen."""
-        finest = [bar for bar in bars if bar.symbol in self._feeds and self._feeds[bar.symbol].span == bar.span]
-        for bar in finest:
-            self._now = time
+        """Fill what rests on the finest bars."""
+        if self._set_time is not None:
+            self._set_time(time)
+        self._now = time
+        for bar in filter(self._is_finest, bars):
             if bar.symbol in self._simulator.resting and bar.symbol not in self._market.quotes:
                 spread = self._feeds[bar.symbol].fixed_spread
                 prices = (bar.open, bar.high, bar.low, bar.close)
                 self._simulator.match(bar.symbol, bar.time, bar.span, prices, bar.volume, spread)
-        for bar in finest:
-            self._feeds[bar.symbol].append(bar)
 
     def _quoted(self, quote: Quote) -> None:
         self._now = quote.time
+        if self._set_time is not None:
+            self._set_time(quote.time)
         if quote.symbol not in self._feeds:
             return
         self._market.take(quote)
@@ -371,21 +415,17 @@ class PaperConnector:
         book = self._its_book(request)
         if request.position is not None:
             raise RejectedError("no_tickets", "the paper account keeps no tickets; leave position out")
-        self._book.begin()
-        try:
+        with self._book:
             self._ledger.add(request.strategy, book.instrument)
             self._simulator.accept(Submit(request), self._clock.now())
             self._keep()
-        finally:
-            self._book.commit()
         return request.id
 
     def modify(self, broker_id: str, request: OrderRequest) -> None:
-        """Change a working order."""
+        """Change a working order; one that is gone is left alone, as in a backtest."""
         order = self._orders.get(broker_id)
-        if order is None or not order.is_working:
-            raise RejectedError("not_working", f"order {broker_id} is not working")
-        self._change(Modify(request))
+        if order is not None and order.is_working:
+            self._change(Modify(request))
 
     def cancel(self, broker_id: str) -> None:
         """Withdraw an order; one that is gone already is success."""
@@ -394,12 +434,9 @@ class PaperConnector:
             self._change(Cancel(order.request))
 
     def _change(self, command: Modify | Cancel) -> None:
-        self._book.begin()
-        try:
+        with self._book:
             self._simulator.accept(command, self._clock.now())
             self._keep()
-        finally:
-            self._book.commit()
 
     def find(self, client_tag: str, since: int) -> Sequence[Order]:
         """Return the orders with this client tag, working or not."""

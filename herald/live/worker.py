@@ -47,7 +47,7 @@ __all__ = ["Message", "Pace", "Worker", "WorkerClock"]
 Message: TypeAlias = "Event | Outcome | Snapshot | Found"
 """What a worker delivers."""
 
-_URGENT, _ORDERS, _QUESTIONS = 0, 1, 3
+_URGENT, _ORDERS, _QUESTIONS, _LAST = 0, 1, 2, 3
 _RECONNECT = RetryPolicy(max_retries=1_000_000, initial_delay=0.5, max_delay=30.0)
 _NESTED = 2
 """How deep a waiting job may be interrupted by others: enough for a cancel during the wait of an entry's wait."""
@@ -169,7 +169,9 @@ class Worker:
         """Ask for *job*; from any thread, never blocks."""
         with self._wake:
             self._count += 1
-            heapq.heappush(self._jobs, (_lane(job), self._count, job))
+            # Recorded data has no hurry: there, orders go out in the order in which they were asked for.
+            lane = _ORDERS if self._pace.lockstep and not isinstance(job, Acknowledge) else _lane(job)
+            heapq.heappush(self._jobs, (lane, self._count, job))
             self._wake.notify()
 
     def stop(self, timeout: float) -> bool:
@@ -213,7 +215,7 @@ class Worker:
             except HeraldError as error:
                 self._tell(Disconnected(self._clock.now(), self.name, f"disconnecting failed: {error}"))
 
-    def _take(self, seconds: float, lanes: int = _QUESTIONS) -> Job | None:
+    def _take(self, seconds: float, lanes: int = _LAST) -> Job | None:
         """Return the most urgent job of the first *lanes*, waiting up to *seconds* for one; None where there is none."""
         with self._wake:
             if not (self._jobs and self._jobs[0][0] <= lanes) and seconds > 0 and not self._stopping:
@@ -437,11 +439,12 @@ class Worker:
 
 def _lane(job: Job) -> int:
     """Return the lane of *job*: what makes the account safer first, questions last."""
-    if isinstance(job, CancelOrder | Acknowledge):
+    if isinstance(job, CancelOrder):
         return _URGENT
     if isinstance(job, SendOrder | ChangeOrder):
         return _URGENT if job.request.reduce_only else _ORDERS
-    return _QUESTIONS
+    # What an acknowledgement stands behind must be done before it counts.
+    return _LAST if isinstance(job, Acknowledge) else _QUESTIONS
 
 
 def _fate(error: HeraldError) -> tuple[OrderStatus, str, str]:
