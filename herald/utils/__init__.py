@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from herald.utils.cache import CacheStatistics, SmartCache
-    from herald.utils.circuit_breaker import CircuitBreaker, CircuitState, CircuitStatistics
+    from herald.utils.circuit_breaker import CircuitBreaker, CircuitMode, CircuitSnapshot, CircuitState, CircuitStatistics
     from herald.utils.health_monitor import ConnectionHealthMonitor, HealthReport, HealthState, HealthStatistics
     from herald.utils.rate_limiter import (
+        RateLimiter,
         RateLimiterRegistry,
         RateLimiterStatistics,
+        RegistryStatistics,
         SlidingWindowRateLimiter,
         TokenBucketRateLimiter,
     )
     from herald.utils.retry import (
         Retrier,
         RetryBudget,
+        RetryBudgetStatistics,
         RetryPolicy,
         RetryStatistics,
         exponential_backoff,
@@ -28,16 +31,21 @@ if TYPE_CHECKING:
 __all__ = [
     "CacheStatistics",
     "CircuitBreaker",
+    "CircuitMode",
+    "CircuitSnapshot",
     "CircuitState",
     "CircuitStatistics",
     "ConnectionHealthMonitor",
     "HealthReport",
     "HealthState",
     "HealthStatistics",
+    "RateLimiter",
     "RateLimiterRegistry",
     "RateLimiterStatistics",
+    "RegistryStatistics",
     "Retrier",
     "RetryBudget",
+    "RetryBudgetStatistics",
     "RetryPolicy",
     "RetryStatistics",
     "SlidingWindowRateLimiter",
@@ -51,16 +59,21 @@ __all__ = [
 _MODULES = {
     "CacheStatistics": "cache",
     "CircuitBreaker": "circuit_breaker",
+    "CircuitMode": "circuit_breaker",
+    "CircuitSnapshot": "circuit_breaker",
     "CircuitState": "circuit_breaker",
     "CircuitStatistics": "circuit_breaker",
     "ConnectionHealthMonitor": "health_monitor",
     "HealthReport": "health_monitor",
     "HealthState": "health_monitor",
     "HealthStatistics": "health_monitor",
+    "RateLimiter": "rate_limiter",
     "RateLimiterRegistry": "rate_limiter",
     "RateLimiterStatistics": "rate_limiter",
+    "RegistryStatistics": "rate_limiter",
     "Retrier": "retry",
     "RetryBudget": "retry",
+    "RetryBudgetStatistics": "retry",
     "RetryPolicy": "retry",
     "RetryStatistics": "retry",
     "SlidingWindowRateLimiter": "rate_limiter",

@@ -397,7 +397,7 @@ class SmartCache(Generic[K, V]):
         self,
         key: K,
         flight: _Flight,
-        fetch: Callable[[], Awaitable[Any]],
+        fetch: Callable[[], Any],
         lives: float,
         oldest: float,
         left: float | None,
