@@ -88,7 +88,12 @@ CASES: dict[str, tuple[str, dict[str, str], int, tuple[str, ...]]] = {
     "wrong api": (C, {"h.toml": CONFIG.replace("api = 1", "api = 2")}, 4, ("herald.api", "should be 1", "2")),
     "wrong mode": (C, {"h.toml": CONFIG.replace("api = 1", 'mode = "test"')}, 4, ("herald.mode", "'backtest'", "'test'")),
     "live mode": (B, {"h.toml": CONFIG.replace("api = 1", 'mode = "live"')}, 0, ()),
-    "live mode checked": (C, {"h.toml": CONFIG.replace("api = 1", 'mode = "live"')}, 4, ("herald.mode", "backtests only")),
+    "live mode without a pinned account": (
+        C,
+        {"h.toml": CONFIG.replace("api = 1", 'mode = "live"')},
+        4,
+        ("live.account: is missing", "live.server: is missing", "live.real: is missing", "and no other"),
+    ),
     "negative cash": (C, {"h.toml": CONFIG.replace("10000.0", "-1.0")}, 4, ("backtest.cash", "greater than 0", "-1.0")),
     "cash as text": (C, {"h.toml": CONFIG.replace("10000.0", '"much"')}, 4, ("backtest.cash", "valid number", "'much'")),
     "misspelt cost": (

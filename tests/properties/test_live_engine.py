@@ -15,8 +15,9 @@ import pytest
 
 from herald.host.plan import load_plan
 from herald.model import AccountMode, BarSeries
-from herald.runtime import seeded, simulate
-from herald.runtime_live import LiveRun
+from herald.runtime import simulate
+from herald.runtime.building import seeded
+from herald.runtime.live import LiveRun
 from herald.simulator.broker import FillRules, Intrabar
 from herald.simulator.costs import Costs
 from tests.properties.test_one_engine import CASH, H4, Log, Quiet, Wild, instruments, setups, walk

@@ -141,7 +141,11 @@ def test_unknown_table_gets_the_nearest_name(write: Write) -> None:
         ("2020-02-01", '"soon"', "backtest.start: 'soon' is no date; write 2024-01-31"),
         ("spread_points", "spred_points", "backtest.costs.spred_points: unknown key; did you mean spread_points?"),
         ("api  = 1", "api = 2", "herald.api: input should be 1, not 2"),
-        ("seed = 7", 'mode = "live"', 'herald.mode: this version runs backtests only, not "live"; write mode = "backtest"'),
+        (
+            'use    = "synthetic"',
+            'use = "synthetic"\n    poll_seconds = 0',
+            "connectors.main.poll_seconds: must be a number of seconds above 0, not 0; write poll_seconds = 0.25",
+        ),
         ("seed = 7", 'mode = "test"', "herald.mode: input should be 'backtest', 'paper' or 'live', not 'test'"),
         (
             "[[risk]]",
@@ -470,3 +474,44 @@ def test_command_may_lower_the_mode_and_not_raise_it(write: Write) -> None:
     assert "backtest" == load_plan(path, mode="backtest").to_dict()["herald"]["mode"]
     with pytest.raises(ConfigError, match=r'the file says "backtest"; a command may lower that, not raise it to "live"'):
         load_plan(write(GOOD), mode="live")
+
+
+PINNED = '\n    [live]\n    account = "5012345"\n    server = "Demo"\n    real = false\n'
+
+
+def test_a_live_run_needs_to_know_its_account(write: Write) -> None:
+    text = GOOD.replace("seed = 7", 'seed = 7\n    mode = "live"')
+
+    found = problems(write(text))
+
+    assert ["live.account", "live.server", "live.real"] == [one.partition(":")[0] for one in found]
+    assert "account  5012345 on Demo, demo; positions of others: refuse; state in state" in (
+        load_plan(write(text + PINNED)).describe().splitlines()
+    )
+
+
+def test_a_run_with_orders_has_layers_checks_and_a_journal_of_its_own_accord(write: Write) -> None:
+    plan = load_plan(write(GOOD.replace("seed = 7", 'seed = 7\n    mode = "paper"')))
+
+    assert ["health_monitor", "retry", "circuit_breaker", "rate_limiter"] == [layer.use for layer in plan.layers("main")]
+    assert "journal.sqlite" == plan.journal.use  # type: ignore[union-attr]
+    assert len(plan.risk) > 1
+    assert "paper" == plan.mode
+
+
+def test_a_command_may_lower_the_mode_and_never_raise_it(write: Write) -> None:
+    paper = write(GOOD.replace("seed = 7", 'seed = 7\n    mode = "paper"'))
+
+    plan = load_plan(paper, mode="backtest")
+
+    assert ("backtest", (), None) == (plan.mode, tuple(plan.layers("main")), plan.journal)
+    with pytest.raises(ConfigError, match='the file says "paper"; a command may lower that, not raise it to "live"'):
+        load_plan(paper, mode="live")
+
+
+def test_own_layers_replace_the_usual_ones(write: Write) -> None:
+    text = GOOD.replace("seed = 7", 'seed = 7\n    mode = "paper"')
+
+    none = load_plan(write(text.replace('use    = "synthetic"', 'use    = "synthetic"\n    middleware = []')))
+
+    assert () == tuple(none.layers("main"))

@@ -1,41 +1,33 @@
-"""The life cycle of a run: take a Plan, build what it names, connect, run, stop, and say what happened."""
+"""A backtest of a Plan, or of strategies and series in memory: build, run, and say what happened."""
 
 from __future__ import annotations
 
 import gc
 import math
-import random
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from platformdirs import user_cache_dir
 
 from herald import model
-from herald.clock import DAY, Clock, SimClock, WallClock, format_time
-from herald.contracts import Cache, Connector, ExitRule, Observer, RiskCheck, Services, Sizer, Strategy
+from herald.clock import DAY, SimClock, format_time
+from herald.contracts import Connector, Observer
 from herald.engine.backtest import Backtest
 from herald.engine.book import Ledger
-from herald.engine.context import ExitContext, StrategyContext
-from herald.engine.engine import Engine, Runner
-from herald.engine.exits import Watch
+from herald.engine.engine import Engine
 from herald.engine.feed import Feed
-from herald.engine.market import Market, route
-from herald.engine.risk import EquityTrack, Gate, View
-from herald.errors import ConfigError, DataError, HeraldError, Problem
-from herald.host.instruments import resolve_instrument
-from herald.host.plan import Plan, Planned, PlannedStrategy
-from herald.live.chain import GuardedConnector
+from herald.engine.market import Market
+from herald.engine.risk import EquityTrack, View
+from herald.errors import DataError
+from herald.host.plan import Plan
 from herald.model import (
     Account,
     AccountMode,
     BarSeries,
-    Event,
     FloatArray,
     Instrument,
     IntArray,
@@ -43,57 +35,18 @@ from herald.model import (
     RunStarted,
     RunStopped,
     Side,
-    Timeframe,
 )
 from herald.results import EquityCurve, RunResult
+from herald.runtime.building import Builder, Outlet, StrategySetup, costs_of, enlist, series_of, setup_of
 from herald.simulator.broker import FillRules, Intrabar, Simulator
 from herald.simulator.costs import Costs
 
-__all__ = [
-    "Builder",
-    "Outlet",
-    "Progress",
-    "Stage",
-    "StrategySetup",
-    "assemble",
-    "costs_of",
-    "enlist",
-    "run_backtest",
-    "seeded",
-    "series_of",
-    "setup_of",
-    "simulate",
-]
+__all__ = ["Progress", "Stage", "assemble", "run_backtest", "simulate"]
 
 Progress = Callable[[float], None]
 """Receives the finished fraction of a run, 0 to 1."""
 
 _EVENTS = tuple(kind for kind in vars(model).values() if isinstance(kind, type) and kind.__module__.startswith("herald.model"))
-
-
-@dataclass(frozen=True, slots=True)
-class StrategySetup:
-    """A strategy and what it is to run with.
-
-    Attributes:
-        name: Names its orders and its book.
-        strategy: The instance.
-        symbols: What it trades, in order.
-        timeframes: Its series; the first is the one ``ctx.closes`` means.
-        sizer: Sizes its requests that state none.
-        checks: (instance name, risk check), in order.
-        exits: (instance name, exit rule), in order.
-        random: Its own random numbers.
-    """
-
-    name: str
-    strategy: Strategy[Any]
-    symbols: tuple[str, ...]
-    timeframes: tuple[Timeframe, ...]
-    sizer: Sizer | None = None
-    checks: tuple[tuple[str, RiskCheck], ...] = ()
-    exits: tuple[tuple[str, ExitRule], ...] = ()
-    random: random.Random | None = None
 
 
 def run_backtest(plan: Plan, progress: Progress | None = None) -> RunResult:
@@ -146,97 +99,6 @@ def run_backtest(plan: Plan, progress: Progress | None = None) -> RunResult:
             outlet=outlet,
             progress=progress,
         )
-
-
-class Outlet:
-    """Where components put their events: kept until there is an engine, handed to its observers from then on."""
-
-    def __init__(self) -> None:
-        """Keep events at first."""
-        self._kept: list[Event] = []
-        self._receive: Callable[[Event], None] = self._kept.append
-
-    def emit(self, event: Event) -> None:
-        """Take an event from any component."""
-        self._receive(event)
-
-    def attach(self, receive: Callable[[Event], None]) -> None:
-        """Hand everything kept so far, and all that follows, to *receive*."""
-        self._receive = receive
-        kept, self._kept = self._kept, []
-        for event in kept:
-            receive(event)
-
-
-class Builder:
-    """Builds the components of a plan, each with services of its own.
-
-    Connectors and their layers get the clock of the machine in every mode: what they wait for happens in real time,
-    also while they fetch the history of a backtest.
-    """
-
-    def __init__(self, plan: Plan, clock: Clock, emit: Callable[[Event], None], world: Clock | None = None) -> None:
-        """Build for *plan*; *clock* is the run's, *world* that of connectors and layers."""
-        self._plan = plan
-        self._clock = clock
-        self._world = world or WallClock()
-        self._emit = emit
-        self._folder = user_cache_dir("herald", appauthor=False)
-        self._caches: dict[str, Cache] = {}
-        self._formats = {name: self(part) for name, part in plan.formats.items()}
-
-    def __call__(
-        self, part: Planned[Any], formats: Mapping[str, Any] = MappingProxyType({}), *, clock: Clock | None = None
-    ) -> Any:
-        """Return an instance of *part*.
-
-        Raises:
-            ConfigError: It cannot be built.
-        """
-        plan = self._plan
-        services = Services(
-            part.name,
-            clock or self._clock,
-            seeded(plan.seed, part.name),
-            self._emit,
-            plan.base,
-            self._folder,
-            formats,
-            cache=self.cache,
-            connector=self.connector,
-        )
-        try:
-            return part.component.build(part.settings, services)
-        except HeraldError:
-            raise
-        except Exception as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            raise ConfigError(plan.source, [Problem(part.name, f"{part.use} cannot be built: {text}")]) from error
-
-    def cache(self, name: str) -> Cache:
-        """Return the cache called *name*, the same one to everybody.
-
-        Raises:
-            ConfigError: The config has no such cache.
-        """
-        if name not in self._caches:
-            part = self._plan.caches.get(name)
-            if part is None:
-                known = ", ".join(self._plan.caches) or "none"
-                problem = Problem("caches", f"no cache is named {name!r}; there are: {known}", f"add [caches.{name}]")
-                raise ConfigError(self._plan.source, [problem])
-            self._caches[name] = self(part, clock=self._world)
-        return self._caches[name]
-
-    def connector(self, name: str, world: Clock | None = None) -> Connector:
-        """Return the connector called *name* inside its layers; *world* replaces the clock they wait on."""
-        plan, clock = self._plan, world or self._world
-        only = plan.chosen_formats.get(name)
-        formats = self._formats if only is None else {only: self._formats[only]}
-        part = plan.connectors[name]
-        connector: Connector = self(part, formats, clock=clock)
-        layers = [self(layer, clock=clock) for layer in plan.layers(name)]
-        return GuardedConnector(part.name, connector, layers) if layers else connector
 
 
 def simulate(
@@ -360,9 +222,6 @@ def simulate(
     )
 
 
-# --- building -------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Stage:
     """An engine and the simulated broker it trades with."""
@@ -429,33 +288,6 @@ def assemble(
     return Stage(engine, simulator)
 
 
-def seeded(seed: int, name: str) -> random.Random:
-    """Return a generator that depends on *seed* and *name* only, the same in every process."""
-    return random.Random(f"{seed}:{name}")
-
-
-def setup_of(
-    planned: PlannedStrategy, checks: Sequence[Planned[RiskCheck]], build: Callable[[Planned[Any]], Any], seed: int
-) -> StrategySetup:
-    """Build a strategy and what it is to run with; *checks* are the global ones."""
-    return StrategySetup(
-        name=planned.name,
-        strategy=build(planned.part),
-        symbols=planned.symbols,
-        timeframes=planned.timeframes,
-        sizer=build(planned.sizing) if planned.sizing is not None else None,
-        checks=tuple((part.name, build(part)) for part in (*checks, *planned.risk)),
-        exits=tuple((part.name, build(part)) for part in planned.exits),
-        random=seeded(seed, f"{planned.part.name}.context"),
-    )
-
-
-def costs_of(plan: Plan) -> Costs:
-    """Return what trades cost by the file."""
-    terms = plan.config.backtest.costs.model_dump()
-    return Costs(spread_data=terms.pop("spread") == "data", **terms)
-
-
 def _feed(series: BarSeries, instrument: Instrument, costs: Costs, rules: FillRules, start: int | None) -> Feed:
     """Return *series* as a preloaded feed, checked for what the costs need."""
     if costs.spread_data and series.spread is None:
@@ -474,24 +306,6 @@ def _feed(series: BarSeries, instrument: Instrument, costs: Costs, rules: FillRu
     return feed
 
 
-def enlist(
-    engine: Engine, setup: StrategySetup, instruments: Mapping[str, Instrument], feeds: Sequence[Feed], view: View
-) -> None:
-    """Put a strategy with its books, gate and exits into the engine."""
-    books = {symbol: engine.ledger.add(setup.name, instruments[symbol]) for symbol in setup.symbols}
-    spans = [timeframe.span for timeframe in setup.timeframes]
-    mine = {(f.symbol, f.span): f for f in feeds if f.symbol in books and f.span in spans}
-    generator = setup.random or seeded(0, setup.name)
-    bound = engine, setup.name, books, mine, spans[0], generator
-    gate = Gate(setup.checks, view)
-    engine.add(Runner(setup.name, setup.strategy, StrategyContext(*bound), books, tuple(mine.values()), setup.sizer, gate))
-    if setup.exits:
-        engine.exits.watches.append(Watch(setup.name, ExitContext(*bound), tuple(books.values()), list(setup.exits)))
-
-
-# --- data -----------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class _Data:
     series: list[BarSeries]
@@ -507,76 +321,6 @@ def _load(plan: Plan, connectors: Mapping[str, Connector]) -> _Data:
     return _Data(series, {symbol: instrument for symbol, instrument in instruments.items() if symbol in used})
 
 
-def series_of(
-    plan: Plan, connectors: Mapping[str, Connector], currency: str
-) -> tuple[dict[tuple[str, Timeframe], str], dict[str, Instrument]]:
-    """Return the connector of every series that a run needs, and the terms of every symbol that is known.
-
-    Args:
-        plan: Of the run.
-        connectors: Connected, by table.
-        currency: Of the account.
-
-    Returns:
-        Table by (symbol, time frame), those of the strategies first, then those that convert currencies.
-
-    Raises:
-        ConfigError: A symbol is taken from two connectors, lacks a term, or its currency cannot be converted.
-    """
-    config = plan.config
-    wanted: dict[tuple[str, Timeframe], str] = {}
-    source: dict[str, str] = {}
-    for name in connectors:
-        for symbol, timeframe in plan.feeds(name):
-            if source.setdefault(symbol, name) != name:
-                what = f"{symbol} is taken from connectors {source[symbol]!r} and {name!r}"
-                raise ConfigError(plan.source, [Problem("strategies", what, "a run trades each symbol on one connector")])
-            wanted[symbol, timeframe] = name
-    instruments = _terms(plan, connectors, source)
-    legs: dict[str, str] = {}
-    for symbol in source:
-        try:
-            path = route(instruments[symbol].quote, currency, instruments, config.conversions.symbols)
-        except ConfigError as error:
-            raise ConfigError(plan.source, error.problems) from None
-        for leg, _ in path:
-            legs.setdefault(leg, source[symbol])
-    for leg, name in legs.items():
-        if leg not in source:
-            finest = min(timeframe for (_, timeframe), owner in wanted.items() if owner == name)
-            wanted[leg, finest] = name
-    return wanted, instruments
-
-
-def _terms(plan: Plan, connectors: Mapping[str, Connector], traded: Iterable[str]) -> dict[str, Instrument]:
-    """Return the terms of every symbol that is *traded* or may convert a currency.
-
-    Raises:
-        ConfigError: A symbol lacks a term that money needs.
-    """
-    config = plan.config
-    terms: dict[str, Instrument] = {}
-    for connector in connectors.values():
-        for instrument in connector.instruments():
-            terms.setdefault(instrument.symbol, instrument)
-    instruments: dict[str, Instrument] = {}
-    problems: list[Problem] = []
-    for symbol in dict.fromkeys([*traded, *config.conversions.symbols.values()]):
-        try:
-            instruments[symbol] = resolve_instrument(symbol, terms.get(symbol), config.instruments.get(symbol))
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(plan.source, problems)
-    for symbol in dict.fromkeys([*config.instruments, *terms]):
-        if symbol not in instruments:
-            try:
-                instruments[symbol] = resolve_instrument(symbol, terms.get(symbol), config.instruments.get(symbol))
-            except ConfigError:
-                continue  # not traded: it only cannot serve as a conversion
-    return instruments
-
-
 def _nothing(series: Sequence[BarSeries], start: int | None, end: int | None) -> str:
     known = [one for one in series if len(one)]
     if not known:
@@ -587,9 +331,6 @@ def _nothing(series: Sequence[BarSeries], start: int | None, end: int | None) ->
     ends = "the end" if end is None else format_time(end)
     span = f"{format_time(first)} and {format_time(last)}"
     return f"no bars from {begins} to {ends}: the data ends its bars between {span}; change [backtest] start or end"
-
-
-# --- running --------------------------------------------------------------------------------------
 
 
 def _entered(backtest: Backtest, feeds: Sequence[Feed]) -> Any:
@@ -658,10 +399,6 @@ def _sparing() -> Iterator[None]:
         gc.unfreeze()
 
 
-_SELDOM = 100_000
-"""New objects between two collections of a run; some ten megabytes."""
-
-
 def _close_out(engine: Engine, simulator: Simulator, on_stop: str) -> None:
     """Apply ``on_stop`` to what is open after the last bar."""
     _send(engine, simulator)  # what was asked for in on_stop rests like the others
@@ -712,3 +449,7 @@ def _frozen(column: Any) -> Any:
     view = column.view()
     view.flags.writeable = False
     return view
+
+
+_SELDOM = 100_000
+"""New objects between two collections of a run; some ten megabytes."""

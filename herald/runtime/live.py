@@ -51,7 +51,7 @@ from herald.model import (
     Timeframe,
 )
 from herald.results import EquityCurve, RunResult
-from herald.runtime import Builder, Outlet, StrategySetup, costs_of, enlist, seeded, series_of, setup_of
+from herald.runtime.building import Builder, Outlet, StrategySetup, costs_of, enlist, seeded, series_of, setup_of
 from herald.simulator.broker import FillRules, Intrabar
 
 __all__ = ["LiveRun"]
