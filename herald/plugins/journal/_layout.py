@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from herald.errors import JournalError
 from herald.plugins.journal._rows import chain_start, columns, decode, link
-from herald.plugins.journal._troubles import TROUBLES, damaged, explain
+from herald.plugins.journal._troubles import TROUBLES, damaged, explain, missing
 
 __all__ = [
     "LAYOUT",
@@ -332,14 +332,14 @@ def walk(connection: sqlite3.Connection, meta: Meta, after: int, path: Path) -> 
     try:
         previous = hash_at(connection, meta, after)
         if previous is None:
-            raise damaged(path, f"record {after} is missing")
+            raise damaged(path, missing(after, after))
         number = after
         while True:
             rows = _page(connection, number)
             for found, body, stored in rows:
                 number += 1
                 if found != number:
-                    raise damaged(path, f"records {number} to {found - 1} are missing")
+                    raise damaged(path, missing(number, found - 1))
                 if type(body) is not bytes or link(previous, number, body) != stored:
                     raise damaged(path, f"record {number} is not what was written")
                 previous = stored
@@ -349,7 +349,7 @@ def walk(connection: sqlite3.Connection, meta: Meta, after: int, path: Path) -> 
     except TROUBLES as error:
         raise explain(error, path) from error
     if number < meta.head:
-        raise damaged(path, f"records {number + 1} to {meta.head} are missing")
+        raise damaged(path, missing(number + 1, meta.head))
 
 
 def _page(connection: sqlite3.Connection, number: int) -> list[tuple[int, Any, Any]]:

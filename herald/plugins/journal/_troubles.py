@@ -8,7 +8,7 @@ from pathlib import Path
 
 from herald.errors import JournalError
 
-__all__ = ["TROUBLES", "damaged", "explain", "is_full", "is_io"]
+__all__ = ["TROUBLES", "damaged", "explain", "is_full", "is_io", "missing"]
 
 TROUBLES = (sqlite3.Error, OSError, MemoryError)
 """What SQLite and the system raise; a damaged file may make SQLite ask for more memory than there is."""
@@ -57,3 +57,8 @@ def explain(error: BaseException, path: Path) -> JournalError:
     if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
         return JournalError(f"{name} was closed meanwhile: {error}; open it again")
     return damaged(path, " ".join(str(error).split()))
+
+
+def missing(first: int, last: int) -> str:
+    """Return in words that records are missing."""
+    return f"record {first} is missing" if first == last else f"records {first} to {last} are missing"

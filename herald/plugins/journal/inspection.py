@@ -25,7 +25,7 @@ from herald.plugins.journal._layout import (
     walk,
 )
 from herald.plugins.journal._rows import KINDS, columns, decode, link
-from herald.plugins.journal._troubles import TROUBLES, damaged, explain
+from herald.plugins.journal._troubles import TROUBLES, damaged, explain, missing
 
 __all__ = ["JournalFile", "Verified", "verify"]
 
@@ -244,7 +244,7 @@ def _check_records(connection: sqlite3.Connection, meta: Meta, path: Path, probl
     ).fetchall():
         for found, body, stored, *cells in rows:
             if found != number + 1:
-                problems.append(f"records {number + 1} to {found - 1} are missing")
+                problems.append(missing(number + 1, found - 1))
             elif type(body) is not bytes or link(previous, found, body) != stored:
                 problems.append(f"record {found} is not what was written, or not in its place")
             elif tuple(cells) != _columns(body, found, path, problems):

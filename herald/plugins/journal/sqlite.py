@@ -98,6 +98,11 @@ class SqliteJournal:
         return meta.head, meta.head_hash.hex()
 
     @property
+    def first(self) -> int:
+        """Return the number of the first record that is here, or will be: 1, unless the journal was compacted."""
+        return self._ready()[1].base + 1
+
+    @property
     def is_short(self) -> bool:
         """Return whether the disk is full and only what reduces positions is kept."""
         return self._is_short
