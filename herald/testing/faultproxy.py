@@ -244,16 +244,16 @@ class FaultProxy:
         Raises:
             ValueError: A toxic of the script needs a splitter.
         """
-        self.loop = Loop(WallClock() if clock is None else clock)
         self._upstream = _parsed(upstream)
         self._random = random.Random(seed)
         self._splitter = splitter
+        for one in script:
+            self._check(one.toxic)
+        self.loop = Loop(clock)
         self._toxics: dict[int, _Set] = {}
         self._number = 0
         self._links: set[_Link] = set()
         self._connections = self._calls = self._up = self._down = self._swallowed = 0
-        for one in script:
-            self._check(one.toxic)
         self._by_call = sorted((one for one in script if one.at_call is not None), key=lambda one: one.at_call or 0)
         self._listener: socket.socket | None = listen("127.0.0.1", 0)
         self._placeholder: socket.socket | None = None

@@ -87,9 +87,11 @@ class Loop:
 
         self._asked.append(run)
         self.wake()
-        while not done.wait(_LONGEST_WAIT):
-            if self._is_closed:
+        while self._is_closed or not done.wait(_LONGEST_WAIT):
+            if self._is_closed and not done.is_set():
                 raise RuntimeError("the loop has ended; nothing can be asked of it any more")
+            if done.is_set():
+                break
         if errors:
             raise errors[0]
         return answer[0]
