@@ -20,10 +20,11 @@ from herald.engine.book import Ledger
 from herald.engine.engine import Engine
 from herald.engine.feed import Feed
 from herald.engine.risk import EquityTrack, View
-from herald.errors import ConfigError, HeraldError, NotSupported, Problem
+from herald.errors import ConfigError, HeraldError, LeaseError, NotSupported, PermitError, Problem
 from herald.host.plan import Plan
 from herald.live.chain import GuardedConnector
 from herald.live.driver import Driver, Housekeeping
+from herald.live.lease import AccountLease
 from herald.live.market import QuotedMarket
 from herald.live.moments import Assembler
 from herald.live.orders import Account as DeskAccount
@@ -33,12 +34,14 @@ from herald.live.reconcile import Reconciler
 from herald.live.recovery import Past, missing_books, recover
 from herald.live.spool import Spool
 from herald.live.state import ACCOUNT, StateFile, TokenOffice, TradingState
+from herald.live.supervise import Heartbeat
 from herald.live.tags import client_tag
 from herald.live.worker import Pace, Worker, WorkerClock
 from herald.model import (
     Account,
     AccountMode,
     Alert,
+    Event,
     Instrument,
     OrderRequest,
     Quote,
@@ -69,8 +72,9 @@ class Facts:
         return str(self._run.state.effective(strategy, symbol).value)
 
     def is_ready(self, symbol: str) -> bool:
-        """Return whether the symbol's connector is connected and reconciled."""
-        return self._run.table_of[symbol] in self._run.reconciler.ready
+        """Return whether the symbol's connector is connected and reconciled, and no abandoned entry may turn up there."""
+        run = self._run
+        return run.table_of[symbol] in run.reconciler.ready and not any(name == symbol for _, name in run.desk.blocked)
 
     def standing(self) -> Standing:
         """Return how the run stands."""
@@ -80,21 +84,22 @@ class Facts:
         """Return the last quote."""
         return self._run.market.quotes.get(symbol)
 
-    def is_blocked(self, strategy: str, symbol: str) -> bool:
-        """Return whether an abandoned entry may still turn up there."""
-        return (strategy, symbol) in self._run.desk.blocked
-
 
 class _DoorOf:
     """The last step before an order leaves: the permission is good once, and for the state that holds now."""
 
-    def __init__(self, office: TokenOffice, state: StateFile) -> None:
+    def __init__(self, office: TokenOffice, state: StateFile, lease: AccountLease) -> None:
         self._office = office
         self._state = state
+        self._lease = lease
 
     def open(self, call: Call) -> None:
         """Use up the permission of *call*."""
         request: OrderRequest = call.args[-1]
+        try:
+            self._lease.check()
+        except LeaseError as error:
+            raise PermitError("lease_lost", str(error)) from error
         self._office.redeem(call.permit, request, self._state.check())
 
     def give_back(self, call: Call) -> None:
@@ -155,6 +160,9 @@ class LiveRun:
         self._generation = 0
         self.state = StateFile(self.folder, self._world)
         self._office = TokenOffice()
+        self._leases: dict[str, AccountLease] = {}
+        self._news: list[str] = []
+        self._heartbeat = Heartbeat.from_environment(self._world)
 
     # --- building ---------------------------------------------------------------------------------
 
@@ -180,8 +188,9 @@ class LiveRun:
             self.table_of = {symbol: table for (symbol, _), table in wanted.items()}
             instruments = {symbol: known[symbol] for symbol in self.table_of}
             feeds, series = self._feeds(raw, wanted, instruments, clock)
+            self._take_leases(raw, stack)
             connectors = self._brokers(raw, instruments, feeds, clock)
-            accounts = self._pinned(connectors)
+            accounts = {table: connector.account() for table, connector in connectors.items()}
             observers: dict[str, Observer] = {}
             for part in plan.observers:
                 observers[part.name] = build(part, clock=clock)
@@ -198,13 +207,12 @@ class LiveRun:
             setups = [setup_of(one, plan.risk, lambda part: build(part, clock=clock), plan.seed) for one in plan.strategies]
             past = self._assemble(setups, feeds, instruments, accounts, observers, clock, journal)
             self._connect_up(connectors, clocks, journal, open_journal, clock, past, lockstep)
-            stack.pop_all()  # from here on the workers own the connectors
-            try:
-                status = self._go(stop, lockstep)
-            finally:
-                left = self.driver.stop(live.stop_seconds)
-                for observer in observers.values():
-                    observer.close()
+            # From here on the workers own the connectors; leases and observers are given up when they have stopped.
+            with stack.pop_all():
+                try:
+                    status = self._go(stop, lockstep)
+                finally:
+                    left = self.driver.stop(live.stop_seconds)
             self._errors += [f"{what} did not stop in time" for what in left]
             return self._result(status, accounts, instruments, series)
 
@@ -272,11 +280,14 @@ class LiveRun:
     ) -> dict[str, GuardedConnector]:
         """Return what orders go to: the connectors themselves, or in paper mode an account beside each."""
         plan, config = self.plan, self.plan.config
-        door = _DoorOf(self._office, self.state)
         if plan.mode == "live":
-            return {table: _behind(connector, door) for table, connector in connectors.items()}
+            return {
+                table: _behind(connector, _DoorOf(self._office, self.state, self._leases[table]))
+                for table, connector in connectors.items()
+            }
         brokers: dict[str, GuardedConnector] = {}
         for table, connector in connectors.items():
+            door = _DoorOf(self._office, self.state, self._leases[table])
             path = None if self._in_memory else self.folder / f"paper-{table}.sqlite"
             paper = PaperConnector(
                 connector,
@@ -300,16 +311,26 @@ class LiveRun:
             brokers[table] = GuardedConnector(f"connectors.{table}", paper, (), door)
         return brokers
 
-    def _pinned(self, connectors: Mapping[str, GuardedConnector]) -> dict[str, Account]:
-        """Return the accounts, after making sure that they are those that the file names."""
-        accounts = {table: connector.account() for table, connector in connectors.items()}
+    def _take_leases(self, connectors: Mapping[str, Connector], stack: ExitStack) -> None:
+        """Take every account for this process, after making sure that it is the one that the file names.
+
+        Raises:
+            ConfigError: It is another account.
+            LeaseError: It belongs to another process.
+        """
+        names = {table: ("paper", str((self.folder / table).resolve())) for table in connectors}
         if self.plan.mode == "live":
             problems = []
-            for table, account in accounts.items():
+            for table, connector in connectors.items():
+                account = connector.account()
+                names[table] = (account.server, account.id)
                 problems += pin_problems(self.plan, table, account, demo_only=self._demo_only)
             if problems:
                 raise ConfigError(self.plan.source, problems)
-        return accounts
+        self._leases = {table: AccountLease(server, account, self._world) for table, (server, account) in names.items()}
+        for lease in self._leases.values():
+            lease.acquire(self.plan.mode, str(Path(self.plan.source).resolve()))
+            stack.callback(lease.release)
 
     def _assemble(
         self,
@@ -338,7 +359,9 @@ class LiveRun:
         view.live = Facts(self)
         self.engine = Engine(ledger, self.market, feeds, view, self.account)
         self.engine.now = clock.now()
-        self.engine.observe(observers, [kind for kind in vars(model).values() if isinstance(kind, type)])
+        listener: dict[str, Observer] = {"the live view": _Listener(self._note)} if self._tick is not None else {}
+        kinds = [kind for kind in vars(model).values() if isinstance(kind, type)]
+        self.engine.observe({**observers, **listener}, kinds)
         self._outlet.attach(self.engine.emit)
         for setup in setups:
             enlist(self.engine, setup, instruments, feeds, view)
@@ -351,6 +374,16 @@ class LiveRun:
             problem = Problem("strategies", what, "put it back, or close the position under the old file first")
             raise ConfigError(self.plan.source, [problem])
         return past
+
+    def news(self, after: int) -> list[str]:
+        """Return one line for every event of the run worth a look, behind the first *after* of them."""
+        return self._news[after:]
+
+    def _note(self, event: Event) -> None:
+        """Keep what a person at a terminal wants to see, and hand the event on."""
+        line = _news_of(event)
+        if line:
+            self._news.append(line)
 
     def account(self) -> Account:
         """Return the account as last stated; several are added up in the currency of the first."""
@@ -483,7 +516,9 @@ class LiveRun:
         return status
 
     def _second(self) -> None:
-        """Look after the trading state and the display."""
+        """Look after the heartbeat, the trading state and the display."""
+        if self._heartbeat is not None:
+            self._heartbeat.beat()
         generation = self.state.check()
         if generation != self._generation:
             self._changed(generation)
@@ -605,6 +640,53 @@ class LiveRun:
                 "cash": account.balance,
             },
         )
+
+
+class _Listener:
+    """An observer that hands on what a person may want to see."""
+
+    events: tuple[type, ...] = (model.Fill, model.Order, model.SystemEvent)
+
+    def __init__(self, take: Callable[[Event], None]) -> None:
+        self.take = take
+
+    def observe(self, event: Event) -> None:
+        """Hand *event* on."""
+        self.take(event)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+_WORTH_A_LINE = (model.OrderStatus.REJECTED, model.OrderStatus.UNKNOWN, model.OrderStatus.ABANDONED)
+
+
+def _news_of(event: Event) -> str:
+    """Return *event* as a line for a terminal; empty for what happens all the time."""
+    match event:
+        case model.Fill():
+            text = f"fill {event.side.name} {event.size:g} {event.symbol} at {event.price:.10g} ({event.order_id})"
+        case model.OrderDenied(order=order):
+            text = f"denied {order.id}: {order.code}: {order.reason}"
+        case model.Order() if event.status in _WORTH_A_LINE:
+            text = f"order {event.id} is {event.status}: {event.reason}"
+        case model.Alert():
+            text = f"ALERT {event.code}: {event.text}"
+        case model.StateChanged():
+            text = f"{event.scope} is {event.state} by {event.who}: {event.why}"
+        case model.Connected():
+            text = f"{event.connector} is connected"
+        case model.Disconnected():
+            text = f"{event.connector} is disconnected: {event.text}"
+        case model.HealthChanged() | model.CircuitChanged():
+            text = f"{event.name} is {event.state}"
+        case model.StrategyFailed():
+            text = f"strategy {event.strategy} was stopped: {event.error}"
+        case model.Note():
+            text = f"{event.strategy}: {event.text}"
+        case _:
+            return ""
+    return f"{format_time(event.time)}  {' '.join(text.split())}"
 
 
 class _Times:
