@@ -8,6 +8,7 @@ state, a worker that hangs.
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -307,6 +308,9 @@ class Driver:
 
     def stop(self, timeout: float) -> Sequence[str]:
         """Stop the workers and the journal; return what did not end in time."""
+        drained = threading.Event()
+        self._spool.write((), kept=drained.set, failed=lambda text: drained.set())
+        drained.wait(timeout)  # what is on its way to a worker must reach it before it stops
         left = [f"connector {table}" for table, worker in self._workers.items() if not worker.stop(timeout)]
         # What workers said while they stopped still counts.
         while True:

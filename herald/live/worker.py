@@ -138,7 +138,7 @@ class Worker:
         self._connector = connector
         self._deliver = deliver
         self._clock = clock
-        self._feeds = tuple(feeds)
+        self._feeds: tuple[tuple[str, Timeframe | None], ...] = tuple(feeds)
         self._pace = pace
         self._random = generator
         self._jobs: list[tuple[int, int, Job]] = []
@@ -282,8 +282,7 @@ class Worker:
     def _connect(self) -> None:
         try:
             self._call(self._connector.connect)
-            if self._feeds:
-                self._call(self._connector.subscribe, self._feeds)
+            self._subscribe()
             self.is_connected = True
             self._look(self._last_fills, first=True)
         except NotSupported as error:
@@ -293,6 +292,17 @@ class Worker:
         else:
             self._attempt = self._failed_polls = 0
             self._next_poll = self._clock.monotonic()
+
+    def _subscribe(self) -> None:
+        """Ask for bars and quotes; for bars alone where there are no quotes to have."""
+        try:
+            self._call(self._connector.subscribe, self._feeds)
+        except NotSupported:
+            bars = tuple(feed for feed in self._feeds if feed[1] is not None)
+            if bars == self._feeds:
+                raise
+            self._feeds = bars
+            self._call(self._connector.subscribe, bars)
 
     def _lose(self, text: str) -> None:
         """Note that the connection is gone, and when to try again."""

@@ -443,9 +443,10 @@ class LiveRun:
         for table, connector in connectors.items():
             poll_seconds, account_seconds = plan.paces[table]
             pace = Pace(0.0 if lockstep else poll_seconds, 0.0 if lockstep else account_seconds, lockstep=lockstep)
-            feeds = [
-                (feed.symbol, Timeframe(feed.span // SECOND)) for feed in engine.feeds if self.table_of[feed.symbol] == table
-            ]
+            mine = [feed for feed in engine.feeds if self.table_of[feed.symbol] == table]
+            feeds: list[tuple[str, Timeframe | None]] = [(feed.symbol, Timeframe(feed.span // SECOND)) for feed in mine]
+            if not lockstep:
+                feeds += [(symbol, None) for symbol in dict.fromkeys(feed.symbol for feed in mine)]
             worker = Worker(
                 table, connector, self.driver.deliver, clocks[table], feeds, pace, seeded(plan.seed, f"worker.{table}")
             )
