@@ -114,14 +114,9 @@ class _Flight:
         self.done.set()
         for loop, future in self.tasks:
             try:
-                loop.call_soon_threadsafe(_wake, future)
+                loop.call_soon_threadsafe(future.set_result, None)
             except RuntimeError:
                 continue  # that loop is closed, so nobody waits in it any more
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 class SmartCache(Generic[K, V]):
@@ -341,8 +336,7 @@ class SmartCache(Generic[K, V]):
                 return cast("V", _answer(entry))
             spent = time.monotonic() - start
             if leads:
-                left = None if own is None else max(own - spent, 0.0)
-                return cast("V", await self._lead_async(key, flight, fetch, lives, oldest, left))
+                return cast("V", await self._lead_async(key, flight, fetch, lives, oldest, own, spent))
             # A thread that leads and runs an event loop in its fetch would wait for itself as well.
             if flight.thread == thread and (flight.task is task or flight.task is None):
                 raise RuntimeError(_would_wait_for_ever(key, True))
@@ -400,11 +394,12 @@ class SmartCache(Generic[K, V]):
         fetch: Callable[[], Any],
         lives: float,
         oldest: float,
-        left: float | None,
+        limit: float | None,
+        spent: float,
     ) -> Any:
         import asyncio
 
-        scope = asyncio.timeout(left)
+        scope = asyncio.timeout(None if limit is None else max(limit - spent, 0.0))
         try:
             async with scope:
                 coming = fetch()
@@ -417,7 +412,7 @@ class SmartCache(Generic[K, V]):
                 raise
             if scope.expired() and isinstance(error, TimeoutError):
                 self._give_up(key, flight)
-                return self._given_up(key, left, oldest)
+                return self._given_up(key, limit, oldest)
             self._crashed(key, flight, error)
             if flight.stale is None:
                 raise
