@@ -544,8 +544,8 @@ class SimBrokerConnector:
 
 
 def _number(broker_id: str) -> int:
-    """Return a ticket as the broker writes it; what is none of its tickets names nothing there, and 0 would mean "none"."""
-    return int(broker_id) if broker_id.isdecimal() else -1
+    """Return a ticket as the broker writes it; what cannot be one becomes -1, which names nothing, for 0 means "none"."""
+    return (int(broker_id) if broker_id.isdecimal() else 0) or -1
 
 
 def _price(request: OrderRequest) -> float | None:

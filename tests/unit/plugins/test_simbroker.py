@@ -428,7 +428,7 @@ def test_closing_a_ticket_that_does_not_exist_opens_nothing(
     one = connect(broker)
 
     with pytest.raises(RejectedError):
-        one.submit(request(side=Side.SELL, position=ticket, reduce_only=True))
+        one.submit(request(side=Side.SELL, position=ticket))
 
     assert () == one.positions()
 

@@ -178,6 +178,16 @@ def test_day_order_ends_with_the_day_of_the_clock(floor: Callable[..., Floor]) -
     assert ("accepted", "expired") == (before, one.order(entry.number).status)
 
 
+def test_order_ends_in_time_although_prices_are_frozen(floor: Callable[..., Floor]) -> None:
+    one = floor()
+    one.exchange.market.frozen_at = START
+    entry = one.submit("a", 1, type="limit", price=1.0, time_in_force="gtd", expires=START + SECOND)
+
+    one.exchange.match(START + SECOND)
+
+    assert "expired" == one.order(entry.number).status
+
+
 @pytest.mark.parametrize("time_in_force", ["ioc", "fok"])
 def test_what_cannot_trade_at_once_is_withdrawn_if_it_may_not_wait(floor: Callable[..., Floor], time_in_force: str) -> None:
     one = floor()
@@ -249,6 +259,19 @@ def test_one_of_a_bracket_closes_and_withdraws_the_other(
     assert ["a", "a"] == [child.parent_tag for child in children.values()]
     assert ("filled", "cancelled") == (one.order(children[hit].number).status, one.order(children[left].number).status)
     assert {} == one.view().held()
+
+
+def test_two_brackets_on_one_netted_position_end_each_their_own_part(floor: Callable[..., Floor]) -> None:
+    one = floor(mode="netting")
+    one.submit("a", 1, 0.2, stop_loss=1.0, take_profit=1.15)
+    second = one.submit("b", 1, 0.3, stop_loss=1.01, take_profit=1.3)
+
+    one.price(1.2)
+
+    assert {"EURUSD": 0.3} == one.view().held()
+    assert [(second.number, "stop", 0.3), (second.number, "limit", 0.3)] == [
+        (child.parent, child.type, child.size) for child in one.book.working.values()
+    ]
 
 
 def test_bracket_grows_with_the_part_that_is_filled(floor: Callable[..., Floor]) -> None:
