@@ -28,11 +28,11 @@ class Reserve:
             return False
 
     def fill(self) -> bool:
-        """Set the room aside where the disk has twice as much; return whether it is set aside now."""
+        """Set the room aside where the disk has a quarter more than that; return whether it is set aside now."""
         if self._size == 0 or self.is_there:
             return True
         try:
-            if shutil.disk_usage(self._path.parent).free < 2 * self._size:
+            if shutil.disk_usage(self._path.parent).free < self._size + self._size // 4:
                 return False
             # Not zeros: a file system that compresses would set nothing aside for them.
             content = hashlib.shake_128(b"herald reserve").digest(self._size)

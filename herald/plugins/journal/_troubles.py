@@ -10,8 +10,8 @@ from herald.errors import JournalError
 
 __all__ = ["TROUBLES", "damaged", "explain", "is_full", "is_io", "missing"]
 
-TROUBLES = (sqlite3.Error, OSError, MemoryError)
-"""What SQLite and the system raise; a damaged file may make SQLite ask for more memory than there is."""
+TROUBLES = (sqlite3.Error, OSError, MemoryError, UnicodeDecodeError)
+"""What SQLite and the system raise; damage may make it ask for more memory than there is, or quote what is no text."""
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
@@ -30,8 +30,8 @@ def is_full(error: BaseException) -> bool:
 
 
 def is_io(error: BaseException) -> bool:
-    """Return whether *error* says that reading or writing the disk failed."""
-    return isinstance(error, OSError) or getattr(error, "sqlite_errorname", "").startswith("SQLITE_IOERR")
+    """Return whether *error* says that something failed which a full disk lets fail, too: a write, or a new file."""
+    return isinstance(error, OSError) or getattr(error, "sqlite_errorname", "").startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN"))
 
 
 def explain(error: BaseException, path: Path) -> JournalError:

@@ -131,7 +131,7 @@ class SqliteJournal:
         try:
             return self._keep(rows, after, durable)
         except TROUBLES as error:
-            was_full = is_full(error) or (is_io(error) and self._reserve.is_disk_full())
+            was_full = self._was_full(error)
             failure = explain(error, self.path)
             failure.__cause__ = error
             self._give_up()
@@ -220,6 +220,8 @@ class SqliteJournal:
         finally:
             self._is_closed = True
             self._give_up()
+            if self._is_short:
+                self._reserve.fill()  # closing gave the room of the log back: keep it for the next run, if it is enough
             self._lock.release()
 
     # --- reading ----------------------------------------------------------------------------------
@@ -274,7 +276,17 @@ class SqliteJournal:
         if self._connection is not None and self._meta is not None:
             return self._connection, self._meta
         try:
-            return self._open()
+            try:
+                return self._open()
+            except TROUBLES as error:
+                # A start on a disk without a byte left: even to read, SQLite wants a little room beside the file.
+                self._give_up()
+                if not (self._was_full(error) and self._reserve.release()):
+                    raise
+                self._is_short = True
+                opened = self._open()
+                self._tell_full()
+                return opened
         except BaseException as error:
             self._give_up()
             self._release_unused()
@@ -312,8 +324,8 @@ class SqliteJournal:
         if expected is None:
             for _ in walk(connection, meta, max(meta.base, meta.head - _TAIL), self.path):
                 pass
-            self._is_short = not self._reserve.fill()
-            if self._is_short:
+            if not self._is_short and not self._reserve.fill():
+                self._is_short = True
                 self._tell("journal_disk_full", f"the disk of {str(self.path)!r} has no room for the reserve: {_ONLY_EXITS}")
         else:
             meta = self._without_ghosts(connection, meta, expected)
@@ -439,7 +451,7 @@ class SqliteJournal:
             self._give_up()
             raise explain(error, self.path) from error
         if not was_short:
-            self._tell("journal_disk_full", f"the disk of {str(self.path)!r} is full, the reserve is in use: {_ONLY_EXITS}")
+            self._tell_full()
         return number
 
     def _end_shortness(self) -> None:
@@ -450,6 +462,12 @@ class SqliteJournal:
         if self._connection is not None:
             self._connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         self._tell("journal_disk_free", f"the disk of {str(self.path)!r} has room again, the reserve is set aside")
+
+    def _was_full(self, error: BaseException) -> bool:
+        return is_full(error) or (is_io(error) and self._reserve.is_disk_full())
+
+    def _tell_full(self) -> None:
+        self._tell("journal_disk_full", f"the disk of {str(self.path)!r} is full, the reserve is in use: {_ONLY_EXITS}")
 
     def _tell(self, code: str, text: str) -> None:
         self._emit(Alert(self._clock.now(), code, text))
