@@ -383,6 +383,7 @@ class Services:
         random: Seeded from the config's seed and *name*.
         emit: Hand an event to the observers; thread-safe, never blocks.
         base: Folder that relative paths of the config start from.
+        state: Folder of what must survive a restart, relative to *base*; empty for *base* itself.
         cache_folder: Folder for files that can be made again.
         formats: The data formats of the loaded plugins by full name, such as ``files.mt5``.
         metrics: Makes counters, gauges and histograms; without a metrics component they count nothing.
@@ -400,6 +401,7 @@ class Services:
     metrics: Metrics = field(default_factory=NoMetrics)
     cache: Callable[[str], Cache] = _no_cache
     connector: Callable[[str], Connector] = _no_connector
+    state: str = ""
 
 
 # --- connectors -----------------------------------------------------------------------------------

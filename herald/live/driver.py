@@ -301,6 +301,7 @@ class Driver:
         past.numbers.update({runner.name: runner.orders for runner in engine.runners})
         past.seen = self._desk.seen()
         past.fills_after = dict(self._last_fills)
+        past.accounts.update({table: (one.server, one.id) for table, one in self.account.items()})
         state = msgspec.msgpack.encode(past.trimmed())
         self._spool.run(lambda journal: _snapshot(journal, state))
 

@@ -42,6 +42,9 @@ from herald.simulator.costs import Costs
 __all__ = ["PaperBook", "PaperConnector"]
 
 
+_SERVER = "herald paper"
+
+
 class _FillRow(msgspec.Struct, frozen=True):
     """A fill with what is needed to apply it again."""
 
@@ -74,6 +77,7 @@ class PaperBook:
                 self._db.execute(f"CREATE TABLE IF NOT EXISTS {name} (id TEXT PRIMARY KEY, tag TEXT, time INTEGER, data BLOB)")
             self._db.execute("CREATE INDEX IF NOT EXISTS by_tag ON orders (tag)")
             self._db.execute("CREATE TABLE IF NOT EXISTS fills (number INTEGER PRIMARY KEY, time INTEGER, data BLOB)")
+            self._db.execute("CREATE TABLE IF NOT EXISTS account (id TEXT)")
         except (sqlite3.Error, OSError) as error:
             raise ConnectorError(
                 f"the paper account {str(path)!r} cannot be opened: {error}; move it away to begin anew"
@@ -87,6 +91,14 @@ class PaperBook:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Keep the group, or nothing of it after an error."""
         self._db.execute("COMMIT" if error is None else "ROLLBACK")
+
+    def account_id(self, fresh: str) -> str:
+        """Return the number of the account; *fresh* becomes it where the book is new."""
+        found = self._db.execute("SELECT id FROM account").fetchone()
+        if found is None:
+            self._db.execute("INSERT INTO account VALUES (?)", (fresh,))
+            return fresh
+        return str(found[0])
 
     def order(self, order: Order) -> None:
         """Keep an order in its last state."""
@@ -150,6 +162,7 @@ class PaperConnector:
         rules: FillRules,
         conversions: Mapping[str, str],
         max_age: int,
+        opened: int = 0,
     ) -> None:
         """Set up the account as its book left it.
 
@@ -168,9 +181,12 @@ class PaperConnector:
             rules: What is assumed inside a bar.
             conversions: Symbol that converts a currency, by currency.
             max_age: Oldest conversion price that is used, nanoseconds.
+            opened: When a new account is opened, nanoseconds UTC.
         """
         self._data = data
         self._book = book
+        # Two accounts of one name must not be taken for each other: the moment it was opened tells them apart.
+        self._id = book.account_id(f"paper-{opened:x}")
         self._clock = clock
         # Recorded data brings its own time: it is known here first, before the fills that it makes.
         self._set_time: Callable[[int], None] | None = getattr(clock, "set", None)
@@ -395,7 +411,8 @@ class PaperConnector:
 
     def account(self) -> Account:
         """Return the account, valued at the last prices."""
-        return self._simulator.account(self._now or self._clock.now())
+        account = self._simulator.account(self._now or self._clock.now())
+        return msgspec.structs.replace(account, id=self._id, server=_SERVER)
 
     def positions(self) -> Sequence[Position]:
         """Return what is open, one position a symbol; what strategies hold of one symbol is added up."""

@@ -341,6 +341,8 @@ class Worker:
                 self._lose(f"{self._failed_polls} polls failed in a row: {error}")
             return
         self._failed_polls = 0
+        if events and self._pace.lockstep:
+            self._next_poll = 0.0  # recorded data: the next moment may follow as soon as this one is dealt with
         for event in events:
             self._tell(event)
 

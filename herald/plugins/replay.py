@@ -2,7 +2,8 @@
 
 The bars come from another connector of the config, which only has history. At speed 0 the next moment follows as soon
 as the engine has dealt with the last one, and time is the time of the bars: the run is a backtest by the live machinery.
-At any other speed the bars come with the pace of a clock that runs so many times faster than the one on the wall.
+At any other speed the bars come with the pace of a clock that runs so many times faster than the one on the wall; time is
+that of the bars all the same. In a backtest the connector is nothing but its source.
 """
 
 from __future__ import annotations
@@ -81,15 +82,17 @@ class Replay(HistoryConnector):
 
     def capabilities(self) -> Capabilities:
         """Return: history, and prices that come by themselves."""
-        return Capabilities(history=True, streaming=True, lockstep=self._settings.speed == 0, starts_at=self._settings.start or 0)
+        return Capabilities(history=True, streaming=True, lockstep=True, starts_at=self._settings.start or 0)
 
     def instruments(self) -> Sequence[Instrument]:
         """Return the terms that the source knows."""
         return self._source.instruments()
 
     def bars(self, symbol: str, timeframe: Timeframe, start: int | None, end: int | None) -> BarSeries:
-        """Return the bars of the source up to the time that is being played: the future is not there yet."""
-        limit = self._now if end is None else min(end, self._now)
+        """Return the bars of the source; once something is played, up to that time: the future is not there yet."""
+        limit = end
+        if self._ahead is not None:
+            limit = self._now if end is None else min(end, self._now)
         return self._source.bars(symbol, timeframe, start, limit)
 
     def quote(self, symbol: str) -> Quote:
@@ -126,7 +129,7 @@ class Replay(HistoryConnector):
         self._ahead = deque(Moment(time, tuple(moments[time])) for time in times)
 
     def poll(self) -> Sequence[Event]:
-        """Return the moments whose time has come; at the end `DataEnded`, once."""
+        """Return the next moment if its time has come; at the end `DataEnded`, once."""
         self.ping()
         if self._ahead is None:
             return ()
@@ -135,13 +138,11 @@ class Replay(HistoryConnector):
                 return ()
             self._has_ended = True
             return (DataEnded(self._now, self._table),)
-        until = self._until(self._ahead[0].time)
-        due: list[Event] = []
-        while self._ahead and self._ahead[0].time <= until:
-            moment = self._ahead.popleft()
-            self._now = moment.time
-            due.append(moment)
-        return due
+        if self._ahead[0].time > self._until(self._ahead[0].time):
+            return ()
+        moment = self._ahead.popleft()
+        self._now = moment.time
+        return (moment,)
 
     def _until(self, first: int) -> int:
         """Return up to which time of the data moments have come, nanoseconds UTC."""

@@ -113,6 +113,7 @@ class Builder:
             formats,
             cache=self.cache,
             connector=self.connector,
+            state=plan.config.live.state,
         )
         try:
             return part.component.build(part.settings, services)

@@ -304,6 +304,7 @@ class LiveRun:
                 rules=FillRules(Intrabar(config.backtest.intrabar), config.backtest.participation),
                 conversions=config.conversions.symbols,
                 max_age=round(config.conversions.max_age_seconds * 1e9),
+                opened=self._world.now(),
             )
             for feed in feeds:
                 if self.table_of[feed.symbol] == table:
@@ -366,6 +367,13 @@ class LiveRun:
         for setup in setups:
             enlist(self.engine, setup, instruments, feeds, view)
         past = recover(journal, ledger, instruments)
+        for table, account in accounts.items():
+            kept = past.accounts.get(table)
+            if kept is not None and kept != (account.server, account.id):
+                now = f"connector {table} is {account.id!r} at {account.server!r} now"
+                what = f"it was kept for account {kept[1]!r} at {kept[0]!r}, and {now}"
+                hint = "bring that account back, or begin a new journal: move the old one away"
+                raise ConfigError(self.plan.source, [Problem("journal", what, hint)])
         known = {(setup.name, symbol) for setup in setups for symbol in setup.symbols}
         for book in missing_books(ledger, known):
             what = (
@@ -442,7 +450,7 @@ class LiveRun:
         )
         for table, connector in connectors.items():
             poll_seconds, account_seconds = plan.paces[table]
-            pace = Pace(0.0 if lockstep else poll_seconds, 0.0 if lockstep else account_seconds, lockstep=lockstep)
+            pace = Pace(poll_seconds, 0.0 if lockstep else account_seconds, lockstep=lockstep)
             mine = [feed for feed in engine.feeds if self.table_of[feed.symbol] == table]
             feeds: list[tuple[str, Timeframe | None]] = [(feed.symbol, Timeframe(feed.span // SECOND)) for feed in mine]
             if not lockstep:

@@ -52,8 +52,8 @@ _INSERT = "INSERT INTO records (number, kind, time, order_id, client_tag, body, 
 class JournalSettings(Settings):
     """Settings of `SqliteJournal`."""
 
-    file: str = Field(default="state/journal.sqlite", min_length=1)
-    """The file; relative to the config. On a disk of this machine: SQLite's log does not work over a network."""
+    file: str = Field(default="journal.sqlite", min_length=1)
+    """The file; relative to the state folder of ``[live]``. On a disk of this machine: SQLite's log does not work over a network."""
     synchronous: Literal["full", "normal"] = "full"
     """``full``: a durable record survives a loss of power. ``normal``: the end of the process, but not always that."""
     reserve_bytes: int = Field(default=1_048_576, ge=0, le=1_073_741_824)
@@ -73,7 +73,7 @@ class SqliteJournal:
 
     def __init__(self, settings: JournalSettings, services: Services) -> None:
         """Name the file; nothing is touched yet."""
-        self.path = Path(services.base, settings.file).resolve()
+        self.path = Path(services.base, services.state, settings.file).resolve()
         self._settings = settings
         self._clock = services.clock
         self._emit = services.emit

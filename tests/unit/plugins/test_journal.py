@@ -11,6 +11,7 @@ import sys
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -104,8 +105,12 @@ def test_nothing_is_touched_before_the_first_use(open_journal: Open, tmp_path: P
     assert [] == list(tmp_path.iterdir())
 
 
-def test_the_default_file_lies_in_the_state_folder_which_is_made(open_journal: Open, tmp_path: Path) -> None:
-    open_journal(JournalSettings().file).append(alerts(1))
+def test_the_default_file_lies_in_the_state_folder_which_is_made(tmp_path: Path) -> None:
+    services = replace(make_services("journal", clock=FakeClock(), base=str(tmp_path)), state="state")
+    journal = SqliteJournal(JournalSettings(reserve_bytes=4_096), services)
+
+    journal.append(alerts(1))
+    journal.close()
 
     assert (tmp_path / "state" / "journal.sqlite").is_file()
 
