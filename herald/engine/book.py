@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -13,6 +14,9 @@ import numpy as np
 from herald.model import Fill, FloatArray, Instrument, IntArray, Order, OrderRequest, Position, Side, Trade
 
 __all__ = ["Book", "BookState", "Ledger"]
+
+_Marks: TypeAlias = Callable[[str, IntArray], tuple[FloatArray, FloatArray, FloatArray | None]]
+"""Gives bid, ask and rate of a symbol at moments; see `Ledger.revalue`."""
 
 _FLAT = math.nan
 _BUY, _SELL = Side.BUY, Side.SELL
@@ -51,7 +55,9 @@ class Book:
             before fees; ``cash + size * price * contract_size`` is the whole profit at *price*.
         working: Working orders by id, oldest first.
         entry_fees: Fees paid for what is held, account currency.
-        changes: (time, size, average price) after every fill.
+        changes: Time of every fill, nanoseconds UTC.
+        sizes: Lots after each of them.
+        entries: Average price after each of them.
         stale: Whether `position` must be made anew.
         parts: Size steps in a lot; 0 where that is no whole number.
         contract: Units in a lot.
@@ -68,12 +74,14 @@ class Book:
         "cash",
         "changes",
         "contract",
+        "entries",
         "entry_fees",
         "instrument",
         "key",
         "parts",
         "realized",
         "size",
+        "sizes",
         "stale",
         "strategy",
         "symbol",
@@ -91,7 +99,10 @@ class Book:
         self.realized = 0.0
         self.cash = 0.0
         self.working: dict[str, Order] = {}
-        self.changes: list[tuple[int, float, float]] = []
+        # Arrays, not a list of tuples: a run keeps many, the collector need not look at them, and numpy takes them as they are.
+        self.changes = array("q")
+        self.sizes = array("d")
+        self.entries = array("d")
         self._position = Position(instrument.symbol)
         self.stale = False
         self.parts = instrument.steps_per_lot
@@ -136,6 +147,12 @@ class Book:
         self._entry_order = state.entry_order
         self._entry_tag = state.entry_tag
         self.stale = True
+
+    def note(self, time: int) -> None:
+        """Remember what the book holds from *time* on."""
+        self.changes.append(time)
+        self.sizes.append(self.size)
+        self.entries.append(self.average_price)
 
     def lots(self, size: float) -> float:
         """Return *size* rounded toward zero to whole steps; see `Instrument.round_size`."""
@@ -230,7 +247,8 @@ class Ledger:
         self.fills: dict[str, Fill] = {}
         self.trades: list[Trade] = []
         self.open: dict[tuple[str, str], Book] = {}
-        self._balances: list[tuple[int, float]] = []
+        self._times = array("q")
+        self._balances = array("d")
 
     def add(self, strategy: str, instrument: Instrument) -> Book:
         """Open the book of a strategy and symbol, or return the one there is."""
@@ -246,7 +264,7 @@ class Ledger:
         book.load(state)
         if book.size:
             self.open[book.key] = book
-            book.changes.append((state.opened, book.size, book.average_price))
+            book.note(state.opened)
         return book
 
     def apply(self, fill: Fill, request: OrderRequest, book: Book, rate: float, now: int) -> bool:
@@ -283,9 +301,12 @@ class Ledger:
         book.size = after
         book.cash -= change * price * book.contract
         book.stale = True
-        book.changes.append((now, after, book.average_price))
+        book.changes.append(now)
+        book.sizes.append(after)
+        book.entries.append(book.average_price)
         self.balance = balance
-        self._balances.append((now, balance))
+        self._times.append(now)
+        self._balances.append(balance)
         return True
 
     def open_books(self) -> list[Book]:
@@ -294,11 +315,7 @@ class Ledger:
             return list(self.open.values())
         return [book for book in self.books.values() if book.size != 0]
 
-    def revalue(
-        self,
-        moments: IntArray,
-        marks: Callable[[str, IntArray], tuple[FloatArray, FloatArray, FloatArray | None]],
-    ) -> Mapping[str, FloatArray]:
+    def revalue(self, moments: IntArray, marks: _Marks) -> Mapping[str, FloatArray]:
         """Return the account at many moments at once.
 
         Args:
@@ -309,41 +326,59 @@ class Ledger:
         Returns:
             ``equity``, ``balance`` and ``exposure``, each of shape (n,), account currency.
         """
-        (balance,) = _steps(moments, self._balances, (self.cash,))
-        equity = balance.copy()
-        exposure = np.zeros(len(moments))
-        for book in self.books.values():
-            if not book.changes:
-                continue
-            size, entry = _steps(moments, book.changes, (0.0, _FLAT))
-            held = np.flatnonzero(size)
-            if not len(held):
-                continue
-            first, last = int(held[0]), int(held[-1])
-            # A slice is a view where an index array would copy; a strategy that is always in the market has one.
-            at = slice(first, last + 1) if last - first + 1 == len(held) else held
-            bid, ask, rate = marks(book.symbol, moments)
-            lots = size[at]
-            price = bid[at]
-            if ask is not bid:
-                price = np.where(lots > 0, price, ask[at])
-            worth = lots * book.contract
-            if rate is not None:
-                worth *= rate[at]
-            equity[at] += (price - entry[at]) * worth
-            exposure[at] += np.abs(worth * price)
+        n = len(moments)
+        equity, balance, exposure = np.empty(n), np.empty(n), np.zeros(n)
+        for start in range(0, n, _PIECE):
+            piece = slice(start, start + _PIECE)
+            balance[piece] = _steps(moments[piece], self._times, (self._balances, self.cash))[0]
+            equity[piece] = balance[piece]
+            for book in self.books.values():
+                if book.changes:
+                    _value(book, moments[piece], marks, equity[piece], exposure[piece])
         return {"equity": equity, "balance": balance, "exposure": exposure}
 
 
-def _steps(moments: IntArray, changes: Sequence[tuple[int, *tuple[float, ...]]], before: tuple[float, ...]) -> list[FloatArray]:
-    """Return, at each moment, the numbers of the last change that is not later; *before* where there is none."""
-    n = len(moments)
-    first = bisect_right(changes, int(moments[0]), key=itemgetter(0)) if n else 0
-    if first:
-        before = changes[first - 1][1:]
-    if first == len(changes):
-        return [np.full(n, value) for value in before]
-    times, *columns = zip(*changes[first:], strict=True)
-    starts = np.searchsorted(moments, np.array(times, np.int64), side="left")
-    lengths = np.diff(np.concatenate(([0], starts, [n])))
-    return [np.repeat((value, *column), lengths) for value, column in zip(before, columns, strict=True)]
+_PIECE = 16_384
+"""Moments that are valued at a time: the columns in between stay in the processor's cache."""
+
+
+def _value(book: Book, moments: IntArray, marks: _Marks, equity: FloatArray, exposure: FloatArray) -> None:
+    """Add what *book* is worth at each moment to *equity* and *exposure*."""
+    size, entry = _steps(moments, book.changes, (book.sizes, 0.0), (book.entries, _FLAT))
+    held = np.flatnonzero(size)
+    if not len(held):
+        return
+    first, last = int(held[0]), int(held[-1])
+    # A slice is a view where an index array would copy; a strategy that is always in the market has one.
+    at = slice(first, last + 1) if last - first + 1 == len(held) else held
+    bid, ask, rate = marks(book.symbol, moments)
+    lots = size[at]
+    price = bid[at]
+    if ask is not bid:
+        price = np.where(lots > 0, price, ask[at])
+    worth = lots * book.contract
+    if rate is not None:
+        worth *= rate[at]
+    equity[at] += (price - entry[at]) * worth
+    exposure[at] += np.abs(worth * price)
+
+
+def _steps(moments: IntArray, times: array[int], *columns: tuple[array[float], float]) -> list[FloatArray]:
+    """Return, at each moment, the numbers of the last change that is not later.
+
+    Args:
+        moments: Increasing, nanoseconds UTC, shape (n,), n >= 1.
+        times: Of the changes, nanoseconds UTC, increasing.
+        columns: The numbers after each change, and the one before the first.
+    """
+    first = bisect_right(times, int(moments[0]))
+    last = bisect_right(times, int(moments[-1]), first)
+    before = [numbers[first - 1] if first else start for numbers, start in columns]
+    if first == last:
+        return [np.full(len(moments), value) for value in before]
+    starts = np.searchsorted(moments, np.array(times[first:last]), side="left")
+    lengths = np.diff(starts, prepend=0, append=len(moments))
+    return [
+        np.repeat(np.concatenate(([value], numbers[first:last])), lengths)
+        for value, (numbers, _) in zip(before, columns, strict=True)
+    ]

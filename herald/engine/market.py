@@ -192,8 +192,11 @@ class Market:
 def _at(feed: Feed, column: FloatArray, moments: IntArray) -> FloatArray:
     """Return the last value of *column* known at each moment."""
     known = feed.time[: feed.count]
-    if len(known) == len(moments) and np.array_equal(known, moments):
-        return column[: feed.count]
+    # Usually the moments are a stretch of the feed's own times; looking each of them up takes many times as long.
+    first = int(np.searchsorted(known, moments[0])) if len(moments) else 0
+    stretch = slice(first, first + len(moments))
+    if np.array_equal(known[stretch], moments):
+        return column[stretch]
     index = np.searchsorted(known, moments, side="right") - 1
     values = column[: feed.count][np.maximum(index, 0)] if feed.count else np.full(len(moments), math.nan)
     return np.where(index >= 0, values, math.nan) if len(index) and index[0] < 0 else values
