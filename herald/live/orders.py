@@ -338,10 +338,15 @@ class Desk:
     def _stranger(self, table: str, stated: Order) -> None:
         """Take an order that Herald did not send: protection that the broker made of a bracket, or somebody else's."""
         request = stated.request
-        parent = self._engine.orders.get(request.parent) if request.parent else None
-        if parent is not None:
-            self._by_broker[table, stated.broker_id] = request.id
-            self._becomes(table, stated)
+        name = self._local(table, request.parent, request.parent, request.parent) if request.parent else None
+        if name is None:
+            return
+        parent = self._engine.orders[name].request
+        # The broker names it after its parent's tag; here it is named after its parent: "trend-000017.sl".
+        child = f"{name}.{request.id.rpartition('.')[2]}"
+        mine = msgspec.structs.replace(request, id=child, parent=name, strategy=parent.strategy)
+        self._by_broker[table, stated.broker_id] = child
+        self._becomes(table, msgspec.structs.replace(stated, request=mine))
 
     def fill(self, table: str, fill: Fill) -> bool:
         """Take an execution; return whether it was new and Herald's own."""

@@ -216,9 +216,14 @@ class Order(msgspec.Struct, frozen=True, gc=False):
         """Return this order with *fill* applied, whatever its status and size: what was traded was traded.
 
         A working order becomes PARTIAL or FILLED as in `after`; one that had ended keeps its status unless it is filled
-        now. A broker that trades more than was asked for is believed.
+        now. A broker that trades more than was asked for is believed, and so is one that takes a trade back: an execution
+        the other way round makes less of what was filled.
         """
         before = self.filled
+        if fill.side is not self.request.side:
+            left = max(round(before - fill.size, 10), 0.0)
+            status = _PARTIAL if left and self.status is _FILLED else self.status
+            return Order(self.request, status, fill.time, self.broker_id, left, self.average_price, self.code, self.reason)
         filled = round(before + fill.size, 10)
         average = fill.price if before == 0 else (self.average_price * before + fill.price * fill.size) / filled
         if filled >= self.request.size:
