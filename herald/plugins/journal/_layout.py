@@ -286,6 +286,16 @@ def read_meta(connection: sqlite3.Connection, path: Path) -> Meta:
     Raises:
         JournalError: It was changed, or the last record is not the one it names.
     """
+    if connection.in_transaction:
+        return _read_meta(connection, path)
+    connection.execute("BEGIN")  # of one moment: somebody may be writing
+    try:
+        return _read_meta(connection, path)
+    finally:
+        connection.rollback()
+
+
+def _read_meta(connection: sqlite3.Connection, path: Path) -> Meta:
     names = ", ".join(Meta._fields)
     row = connection.execute(f"SELECT {names}, seal FROM meta").fetchone()  # noqa: S608 - the names stand above
     if row is None:

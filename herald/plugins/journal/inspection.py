@@ -35,7 +35,9 @@ _PAGE_ROWS = 2_000
 
 
 class JournalFile:
-    """A journal, open for reading; whoever writes it goes on writing. Closes at the end of a ``with``.
+    """A journal as it was when it was opened; whoever writes it goes on writing. Closes at the end of a ``with``.
+
+    Close it soon: until then SQLite cannot empty its log.
 
     Attributes:
         path: The file.
@@ -54,6 +56,7 @@ class JournalFile:
         except TROUBLES as error:
             raise explain(error, self.path) from error
         try:
+            self._connection.execute("BEGIN")  # one moment of it, whatever is written or moved away meanwhile
             self.meta: Meta = read_meta(self._connection, self.path)
         except TROUBLES as error:
             self.close()

@@ -53,7 +53,7 @@ class JournalSettings(Settings):
     """Settings of `SqliteJournal`."""
 
     file: str = Field(default="journal.sqlite", min_length=1)
-    """The file; relative to the state folder of ``[live]``. On a disk of this machine: SQLite's log does not work over a network."""
+    """The file; relative to the state folder of ``[live]``. SQLite's log does not work over a network: name a local disk."""
     synchronous: Literal["full", "normal"] = "full"
     """``full``: a durable record survives a loss of power. ``normal``: the end of the process, but not always that."""
     reserve_bytes: int = Field(default=1_048_576, ge=0, le=1_073_741_824)
@@ -66,6 +66,8 @@ class SqliteJournal:
     Every commit is whole or not at all. After one has failed the handle is given up: the file is opened anew, what the
     failed commit may have left is removed, and the last record must be the one that was acknowledged last. On a full disk
     a reserve is set free, from which everything is kept that does not add to a position.
+
+    One thread at a time may use it, and closes it only when no other is inside.
 
     Attributes:
         path: The file.

@@ -962,6 +962,15 @@ def test_a_reader_sees_what_was_kept_and_does_not_stop_the_writer(open_journal: 
         assert [1, 2, 3] == [number for number, _ in file.read()]
 
 
+def test_a_reader_is_not_disturbed_by_a_compaction(kept: Path, open_journal: Open) -> None:
+    journal = open_journal()
+    with JournalFile(kept) as file:
+        journal.compact()
+
+        assert list(range(1, 11)) == [number for number, _ in file.read()]
+        assert list(range(1, 11)) == [number for number, _ in file.find()]
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match=r"journal '.*gone\.sqlite' does not exist; correct the path"):
         JournalFile(tmp_path / "gone.sqlite")

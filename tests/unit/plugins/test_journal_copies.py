@@ -67,10 +67,12 @@ def test_a_backup_during_writes_is_a_whole_prefix(journal: SqliteJournal, tmp_pa
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
-    assert begun.wait(60)
-    copies = [backup(journal.path, tmp_path / "copies" / f"{number}.sqlite") for number in range(5)]
-    stop.set()
-    writer.join(30)
+    try:
+        assert begun.wait(60)
+        copies = [backup(journal.path, tmp_path / "copies" / f"{number}.sqlite") for number in range(5)]
+    finally:
+        stop.set()
+        writer.join(60)  # before anybody else uses the journal
 
     assert [()] * 5 == [one.problems for one in copies]
     assert sorted(one.last for one in copies) == [one.last for one in copies]
