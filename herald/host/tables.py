@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from herald.clock import DAY, parse_time
+from herald.model.instrument import week_windows
 
 __all__ = [
     "AccountTable",
@@ -87,12 +89,50 @@ class InstrumentTable(Table):
     """Units in one lot."""
     margin: float | None = Field(default=None, ge=0)
     """Fixed margin of one lot, quote currency; 0 where the leverage decides."""
+    stops_level: float | None = Field(default=None, ge=0)
+    """Least distance of pending and protective prices from the market, price steps."""
+    freeze_level: float | None = Field(default=None, ge=0)
+    """An order this near to the market cannot be changed, price steps."""
+    swap_long: float | None = None
+    """Interest on one long lot a night, in the unit of swap_mode; negative where it costs."""
+    swap_short: float | None = None
+    """The same for a short lot."""
+    swap_mode: (
+        Literal["none", "points", "base", "margin", "account", "interest_current", "interest_open", "reopen_close", "reopen_bid"]
+        | None
+    ) = None
+    """Unit of both."""
+    triple_swap_day: Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] | None = None
+    """Night that counts three times."""
+    commission: float | None = Field(default=None, ge=0)
+    """Of the broker, for one lot and side, account currency."""
+    sessions: list[str] | None = None
+    """When it can be traded: ``"Mon 00:05-Fri 22:00"``, ``"Mon-Fri 09:30-16:00"`` or ``"01:00-24:00"``; [] for always."""
+    session_zone: str | None = None
+    """IANA name of the zone whose clocks the sessions follow, such as Europe/London."""
+    trade_mode: Literal["full", "long_only", "short_only", "close_only", "disabled"] | None = None
+    """Which requests the broker takes at all."""
 
     @model_validator(mode="after")
     def _has_sizes(self) -> Self:
         if self.min_size is not None and self.max_size is not None and self.min_size > self.max_size:
             raise ValueError(f"min_size ({self.min_size:g}) is above max_size ({self.max_size:g}); change one of them")
         return self
+
+    @field_validator("sessions")
+    @classmethod
+    def _has_windows(cls, windows: list[str] | None) -> list[str] | None:
+        week_windows(windows or ())
+        return windows
+
+    @field_validator("session_zone")
+    @classmethod
+    def _has_zone(cls, name: str | None) -> str | None:
+        try:
+            ZoneInfo(name or "UTC")
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"unknown time zone {name!r}; write an IANA name, such as UTC or America/New_York") from error
+        return name
 
 
 class ConversionTable(BaseModel):
