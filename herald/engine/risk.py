@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from itertools import takewhile
 from typing import Protocol
 
 import numpy as np
@@ -112,6 +111,8 @@ class View:
         self.desk: _Desk | None = None
         self.live: LiveFacts | None = None
         self.sent: list[int] = []
+        self._went: list[str] = []
+        self._newest = ""
         self._ledger = ledger
         self._market = market
         self._instruments = instruments
@@ -145,10 +146,13 @@ class View:
 
     def working(self, strategy: str | None = None, symbol: str | None = None) -> Sequence[Order]:
         """Return working orders, oldest first within a book."""
+        if strategy is not None and symbol is not None:
+            one = self._ledger.books.get((strategy, symbol))
+            return list(one.working.values()) if one is not None and one.working else []
         return [
             order
             for book in self._ledger.books.values()
-            if (strategy is None or book.strategy == strategy) and (symbol is None or book.symbol == symbol)
+            if book.working and (strategy is None or book.strategy == strategy) and (symbol is None or book.symbol == symbol)
             for order in book.working.values()
         ]
 
@@ -183,25 +187,49 @@ class View:
 
     def requests_since(self, time: int) -> Sequence[tuple[int, OrderRequest]]:
         """Return (time, request) of every order that went out at or after *time*, oldest first."""
-        count = self.orders_since(time)
-        found: list[OrderRequest] = []
-        # The orders are in the sequence of their requests; refused ones and the broker's own protection never went out.
-        for order in reversed(self.desk.orders.values() if self.desk is not None else ()):
-            if len(found) == count:
+        if self.desk is None or not self.sent or self.sent[-1] < time:
+            return []
+        orders = self.desk.orders
+        self._catch_up(orders)
+        # Orders of earlier runs stand before those of this one, so the ends of both lists belong together.
+        count = min(self.orders_since(time), len(self._went))
+        if not count:
+            return []
+        return [(at, orders[name].request) for at, name in zip(self.sent[-count:], self._went[-count:], strict=True)]
+
+    def _catch_up(self, orders: dict[str, Order]) -> None:
+        """Note the ids of the requests that went out since the last look; *orders* are in the sequence of their requests."""
+        fresh: list[str] = []
+        for name, order in reversed(orders.items()):
+            if name == self._newest:
                 break
-            if order.status is not OrderStatus.DENIED and "." not in order.id:
-                found.append(order.request)
-        return list(zip(self.sent[len(self.sent) - count :], reversed(found), strict=False))
+            request = order.request
+            # What the gate refused was never sealed; what was sealed and failed later did go out. Protection has a parent,
+            # and what a broker made of an order has a part behind the order's number.
+            if (order.status is not OrderStatus.DENIED or request.client_tag) and "." not in name[len(request.strategy) :]:
+                fresh.append(name)
+        self._newest = next(reversed(orders), "")
+        self._went.extend(reversed(fresh))
 
     def fills_since(self, time: int) -> Sequence[Fill]:
         """Return the executions at or after *time*, oldest first."""
-        found = list(takewhile(lambda fill: fill.time >= time, reversed(self._ledger.fills.values())))
-        return found[::-1]
+        found: list[Fill] = []
+        for fill in reversed(self._ledger.fills.values()):
+            if fill.time < time:
+                break
+            found.append(fill)
+        found.reverse()
+        return found
 
     def trades_since(self, time: int) -> Sequence[Trade]:
         """Return the round trips closed at or after *time*, oldest first."""
-        found = list(takewhile(lambda trade: trade.exit_time >= time, reversed(self._ledger.trades)))
-        return found[::-1]
+        found: list[Trade] = []
+        for trade in reversed(self._ledger.trades):
+            if trade.exit_time < time:
+                break
+            found.append(trade)
+        found.reverse()
+        return found
 
     def equity_peak(self) -> float:
         """Return the highest equity so far."""

@@ -48,6 +48,9 @@ class FakeRiskView:
         requests: (time, request) of what went out, oldest first.
         fills: Executions, oldest first.
         trades: Closed round trips, oldest first.
+        unknown: Symbols of which no terms are known.
+        margin_used: Held back for open positions, account currency.
+        leverage: Of the account.
     """
 
     def __init__(
@@ -72,6 +75,9 @@ class FakeRiskView:
         requests: Sequence[tuple[int, OrderRequest]] = (),
         fills: Sequence[Fill] = (),
         trades: Sequence[Trade] = (),
+        unknown: Sequence[str] = (),
+        margin_used: float = 0.0,
+        leverage: float = 30.0,
     ) -> None:
         """State everything; what is left out has an answer that refuses nothing."""
         self.now = parse_time(now) if isinstance(now, str) else now
@@ -93,6 +99,9 @@ class FakeRiskView:
         self.requests = list(requests)
         self.fills = list(fills)
         self.trades = list(trades)
+        self.unknown = set(unknown)
+        self.margin_used = margin_used
+        self.leverage = leverage
 
     @property
     def account(self) -> Account:
@@ -105,14 +114,16 @@ class FakeRiskView:
             mode=AccountMode.NETTING,
             balance=self.equity,
             equity=self.equity,
-            margin_used=0.0,
-            margin_free=self.equity,
-            leverage=30.0,
+            margin_used=self.margin_used,
+            margin_free=self.equity - self.margin_used,
+            leverage=self.leverage,
             time=self.now,
         )
 
     def instrument(self, symbol: str) -> Instrument:
-        """Return the terms of *symbol*."""
+        """Return the terms of *symbol*; a KeyError where none are known."""
+        if symbol in self.unknown:
+            raise KeyError(symbol)
         return self.instruments.get(symbol) or make_instrument(symbol)
 
     def position(self, strategy: str, symbol: str) -> Position:

@@ -1,7 +1,8 @@
-"""Checks of what would be held: lots a book, value by symbol and in total, counts of orders and positions."""
+"""Checks of what would be held: lots, value, margin and credit, counts of orders and positions."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Self
 
@@ -13,6 +14,8 @@ from herald.model import Order, OrderRequest, Side
 
 __all__ = [
     "ExposureSettings",
+    "FreeMargin",
+    "FreeMarginSettings",
     "MaxExposure",
     "MaxOpenOrders",
     "MaxOpenPositions",
@@ -20,6 +23,8 @@ __all__ = [
     "OpenOrdersSettings",
     "OpenPositionsSettings",
     "PositionSettings",
+    "WorkingNotional",
+    "WorkingNotionalSettings",
 ]
 
 # Lots are whole steps kept to ten decimals; anything smaller than this is the dust of adding them.
@@ -34,10 +39,20 @@ def _entries(orders: Iterable[Order], request: OrderRequest) -> list[Order]:
 
 
 class PositionSettings(Settings):
-    """Settings of `MaxPosition`."""
+    """Settings of `MaxPosition`; state at least one limit."""
 
-    limit: float = Field(gt=0)
+    limit: float | None = Field(None, gt=0)
     """Most lots, long or short, that one strategy may hold of one symbol."""
+    symbol_gross: float | None = Field(None, gt=0)
+    """Most lots that all strategies together may hold of one symbol, longs and shorts added up."""
+    symbol_net: float | None = Field(None, gt=0)
+    """The same with longs and shorts set off against each other."""
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Self:
+        if self.limit is None and self.symbol_gross is None and self.symbol_net is None:
+            raise ValueError("no limit is given; set limit, symbol_gross or symbol_net")
+        return self
 
 
 class MaxPosition:
@@ -46,23 +61,39 @@ class MaxPosition:
     exempts_reductions = True
 
     def __init__(self, settings: PositionSettings, services: Services) -> None:
-        """Keep the limit."""
+        """Keep the limits."""
         self._limit = settings.limit
+        self._gross = settings.symbol_gross
+        self._net = settings.symbol_net
 
     def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
-        """Return a denial where the book would pass the limit."""
-        side = request.side
-        waiting = sum(
-            order.remaining
-            for order in _entries(view.working(request.strategy, request.symbol), request)
-            if order.request.side is side
-        )
-        after = side * view.position(request.strategy, request.symbol).size + waiting + request.size
-        if after <= self._limit + _DUST:
-            return None
+        """Return a denial where the book, or all books of the symbol, would pass a limit."""
+        side, symbol = request.side, request.symbol
         way = "long" if side is Side.BUY else "short"
-        text = f"{request.strategy!r} would be {way} {after:.10g} lots of {request.symbol}; the limit is {self._limit:.10g}"
-        return Denial("max_position", text)
+        if self._limit is not None:
+            waiting = sum(
+                order.remaining
+                for order in _entries(view.working(request.strategy, symbol), request)
+                if order.request.side is side
+            )
+            after = side * view.position(request.strategy, symbol).size + waiting + request.size
+            if not after <= self._limit + _DUST:
+                text = f"{request.strategy!r} would be {way} {after:.10g} lots of {symbol}; the limit is {self._limit:.10g}"
+                return Denial("max_position", text)
+        if self._gross is not None:
+            gross = _possible_lots(request, view)[symbol]
+            if not gross <= self._gross + _DUST:
+                text = f"all strategies would hold {gross:.10g} lots of {symbol}; the limit is {self._gross:.10g} (symbol_gross)"
+                return Denial("max_position", text)
+        if self._net is not None:
+            net = side * sum(position.size for _, position in view.positions() if position.symbol == symbol) + request.size
+            for order in _entries(view.working(None, symbol), request):
+                if order.request.side is side:
+                    net += order.remaining
+            if not net <= self._net + _DUST:
+                text = f"all strategies would be {way} {net:.10g} lots of {symbol}; the limit is {self._net:.10g} (symbol_net)"
+                return Denial("max_position", text)
+        return None
 
 
 class ExposureSettings(Settings):
@@ -75,20 +106,25 @@ class ExposureSettings(Settings):
     total_amount: float | None = Field(None, gt=0)
     """Most that all positions together may be worth, account currency."""
     total_fraction: float | None = Field(None, gt=0)
+    """The same as a fraction of equity: the leverage of the account."""
+    net_amount: float | None = Field(None, gt=0)
+    """Most that all positions may be worth, longs and shorts set off against each other, account currency."""
+    net_fraction: float | None = Field(None, gt=0)
     """The same as a fraction of equity."""
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:
-        if all(value is None for value in (self.symbol_amount, self.symbol_fraction, self.total_amount, self.total_fraction)):
-            raise ValueError("no limit is given; set symbol_fraction, symbol_amount, total_fraction or total_amount")
+        if all(getattr(self, name) is None for name in type(self).model_fields):
+            raise ValueError("no limit is given; set symbol_fraction, symbol_amount, total_fraction, total_amount or a net limit")
         return self
 
 
 class MaxExposure:
     """Limits what positions are worth at the last prices.
 
-    Every book counts with its absolute value, so a long and a short of two strategies do not cancel. Working
-    entry orders count as if filled, each book in the direction that is worse.
+    Every book counts with its absolute value, so a long and a short of two strategies do not cancel; only in the net limits
+    they do. Working entry orders count as if filled, each book in the direction that is worse; for the net limits, those in
+    the direction of the request.
     """
 
     exempts_reductions = True
@@ -97,42 +133,161 @@ class MaxExposure:
         """Keep the limits."""
         self._symbol = settings.symbol_amount, settings.symbol_fraction, "symbol_fraction"
         self._total = settings.total_amount, settings.total_fraction, "total_fraction"
+        self._net = settings.net_amount, settings.net_fraction, "net_fraction"
+        self._is_gross = any(limit is not None for limit in (*self._symbol[:2], *self._total[:2]))
+        self._is_net = any(limit is not None for limit in self._net[:2])
 
     def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
         """Return a denial where the exposure would pass a limit."""
-        lots = _possible_lots(request, view)
-        worth = {symbol: abs(view.notional(symbol, held)) for symbol, held in lots.items()}
+        if self._is_gross:
+            worth = {symbol: abs(view.notional(symbol, held)) for symbol, held in _possible_lots(request, view).items()}
+            refusal = _exceeds(f"exposure in {request.symbol}", worth[request.symbol], self._symbol, view) or _exceeds(
+                "total exposure", sum(worth.values()), self._total, view
+            )
+            if refusal is not None:
+                return refusal
+        return _exceeds("net exposure", _net_worth(request, view), self._net, view) if self._is_net else None
+
+
+def _exceeds(what: str, value: float, limits: tuple[float | None, float | None, str], view: RiskView) -> Denial | None:
+    amount, fraction, name = limits
+    if amount is not None and not value <= amount:
+        text = f"{what} would be {value:.2f} {view.account.currency}; the limit is {amount:.2f}"
+        return Denial("max_exposure", text)
+    if fraction is not None:
         account = view.account
-        checks = (
-            (f"exposure in {request.symbol}", worth[request.symbol], self._symbol),
-            ("total exposure", sum(worth.values()), self._total),
-        )
-        for what, value, (amount, fraction, name) in checks:
-            if amount is not None and not value <= amount:
-                text = f"{what} would be {value:.2f} {account.currency}; the limit is {amount:.2f}"
-                return Denial("max_exposure", text)
-            if fraction is not None and not value <= fraction * account.equity:
-                limit = f"{fraction * account.equity:.2f} ({name} {fraction:g} of equity {account.equity:.2f})"
-                return Denial("max_exposure", f"{what} would be {value:.2f} {account.currency}; the limit is {limit}")
-        return None
+        if not value <= fraction * account.equity:
+            limit = f"{fraction * account.equity:.2f} ({name} {fraction:g} of equity {account.equity:.2f})"
+            return Denial("max_exposure", f"{what} would be {value:.2f} {account.currency}; the limit is {limit}")
+    return None
+
+
+def _net_worth(request: OrderRequest, view: RiskView) -> float:
+    """Return what all books would be worth in the direction of the request, if it and its like filled."""
+    side = request.side
+    lots = {request.symbol: side * request.size}
+    for _, position in view.positions():
+        lots[position.symbol] = lots.get(position.symbol, 0.0) + position.size
+    for order in _entries(view.working(), request):
+        asked = order.request
+        if asked.side is side:
+            lots[asked.symbol] = lots.get(asked.symbol, 0.0) + side * order.remaining
+    return side * sum(view.notional(symbol, size) for symbol, size in lots.items())
 
 
 def _possible_lots(request: OrderRequest, view: RiskView) -> dict[str, float]:
     """Return by symbol the lots that its books may come to hold, the request included; longs and shorts added up."""
-    held = {(strategy, position.symbol): position.size for strategy, position in view.positions()}
-    up: dict[tuple[str, str], float] = {}
-    down: dict[tuple[str, str], float] = {}
-    orders = [(order.request, order.remaining) for order in _entries(view.working(), request)]
-    for asked, size in [*orders, (request, request.size)]:
-        side = up if asked.side is Side.BUY else down
-        key = asked.strategy, asked.symbol
-        side[key] = side.get(key, 0.0) + size
+    key = request.strategy, request.symbol
+    # By book: what is held, and what would be bought and sold.
+    books: dict[tuple[str, str], list[float]] = {key: [0.0, 0.0, 0.0]}
+    for strategy, position in view.positions():
+        books[strategy, position.symbol] = [position.size, 0.0, 0.0]
+    books[key][1 if request.side is Side.BUY else 2] = request.size
+    for order in view.working():
+        asked = order.request
+        if asked.reduce_only or asked.parent or asked.id == request.id:
+            continue
+        book = books.setdefault((asked.strategy, asked.symbol), [0.0, 0.0, 0.0])
+        book[1 if asked.side is Side.BUY else 2] += order.remaining
     lots: dict[str, float] = {}
-    for key in dict.fromkeys([*held, *up, *down]):
-        size = held.get(key, 0.0)
-        worst = max(abs(size), abs(size + up.get(key, 0.0)), abs(size - down.get(key, 0.0)))
-        lots[key[1]] = lots.get(key[1], 0.0) + worst
+    for (_, symbol), (held, up, down) in books.items():
+        lots[symbol] = lots.get(symbol, 0.0) + max(abs(held), abs(held + up), abs(held - down))
     return lots
+
+
+class FreeMarginSettings(Settings):
+    """Settings of `FreeMargin`."""
+
+    fraction: float = Field(0.0, ge=0, lt=1)
+    """Least free margin behind the order, as a fraction of equity."""
+    amount: float = Field(0.0, ge=0)
+    """The same in account currency; the larger of both rules."""
+
+
+class FreeMargin:
+    """Refuses entries for which the margin is lacking, and those that would leave too little of it.
+
+    Working entries count as if each were filled and added to a position.
+    """
+
+    exempts_reductions = True
+
+    def __init__(self, settings: FreeMarginSettings, services: Services) -> None:
+        """Keep the limits."""
+        self._fraction = settings.fraction
+        self._amount = settings.amount
+
+    def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
+        """Return a denial where the free margin would fall below the limit."""
+        account = view.account
+        held = view.position(request.strategy, request.symbol).size
+        added = abs(held + request.side * request.size) - abs(held)
+        needed = _margin(request.symbol, added if added > 0 else 0.0, account.leverage, view)
+        for order in view.working():
+            asked = order.request
+            if not (asked.reduce_only or asked.parent or asked.id == request.id):
+                needed += _margin(asked.symbol, order.remaining, account.leverage, view)
+        least = max(self._fraction * account.equity, self._amount)
+        left = account.margin_free - needed
+        if left >= least:
+            return None
+        free = f"{account.margin_free:.2f} {account.currency} of margin are free and {needed:.2f} needed for it and what works"
+        return Denial("free_margin", f"{free}; {left:.2f} would be left, and the limit is {least:.2f}")
+
+
+def _margin(symbol: str, size: float, leverage: float, view: RiskView) -> float:
+    """Return the margin of *size* lots (not signed), account currency."""
+    fixed = view.instrument(symbol).margin
+    return size * fixed * view.rate(symbol) if fixed else view.notional(symbol, size) / leverage
+
+
+class WorkingNotionalSettings(Settings):
+    """Settings of `WorkingNotional`."""
+
+    amount: float | None = Field(None, gt=0)
+    """Most that all working entries may be worth, the request included, account currency."""
+    fraction: float | None = Field(None, gt=0)
+    """The same as a fraction of equity; without both the limit is what the account can carry, equity times its leverage."""
+
+
+class WorkingNotional:
+    """Limits the credit that orders claim: whatever works counts whole, at once, whether or not it will ever fill."""
+
+    exempts_reductions = True
+
+    def __init__(self, settings: WorkingNotionalSettings, services: Services) -> None:
+        """Keep the limits."""
+        self._amount = settings.amount
+        self._fraction = settings.fraction
+
+    def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
+        """Return a denial where the working entries would be worth too much."""
+        value = _worth(request, request.size, view)
+        for order in view.working():
+            asked = order.request
+            if not (asked.reduce_only or asked.parent or asked.id == request.id):
+                value += _worth(asked, order.remaining, view)
+        limit, name = math.inf, "amount"
+        if self._fraction is not None:
+            limit, name = self._fraction * view.account.equity, f"fraction {self._fraction:g} of equity"
+        elif self._amount is None:
+            account = view.account
+            limit, name = account.equity * account.leverage, f"equity times leverage {account.leverage:g}"
+        if self._amount is not None and self._amount < limit:
+            limit, name = self._amount, "amount"
+        if value <= limit:
+            return None
+        what = f"working entries would be worth {value:.2f} {view.account.currency}"
+        return Denial("working_notional", f"{what}; the limit is {limit:.2f} ({name})")
+
+
+def _worth(request: OrderRequest, size: float, view: RiskView) -> float:
+    """Return what *size* lots (not signed) of a request are worth at its own price, else at the last, account currency."""
+    symbol = request.symbol
+    price = request.limit if request.limit is not None else request.stop
+    if price is None:
+        return view.notional(symbol, size)
+    return size * view.instrument(symbol).contract_size * price * view.rate(symbol)
 
 
 class OpenOrdersSettings(Settings):

@@ -1,10 +1,14 @@
-"""Three sets of limits to start from.
+"""Three sets of limits to start from, and what runs with orders must have.
 
-They hold only limits that mean the same on any account and instrument: fractions and counts, no lots and no
-amounts. A config names one and replaces single entries; see ``[risk_profile]``.
+The three hold only limits that mean the same on any account and instrument: fractions and counts, no lots and no amounts. A
+config names one and replaces single entries; see ``[risk_profile]``. ``essential`` is what every paper and live run has,
+unless an entry of the config takes the place of one; ``live`` adds what nobody can choose but the user: its entries without
+settings are errors of the config until a ``[[risk]]`` entry states them.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from herald.contracts import RiskProfile
 
@@ -38,6 +42,37 @@ def _profile(
         ),
     )
 
+
+# Cheap and decisive ones first: what is refused for good reason need not be valued.
+_ESSENTIAL: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("risk.mode_lock", {}),
+    ("risk.trading_state", {}),
+    ("risk.standing", {}),
+    ("risk.ready", {}),
+    ("risk.tradable", {}),
+    ("risk.valid_terms", {}),
+    ("risk.reduce_only", {}),
+    ("risk.stale_price", {}),
+    ("risk.duplicate_order", {}),
+    ("risk.price_collar", {"fraction": 0.05}),  # the loosest of RELIABILITY's 1 to 5 %
+    ("risk.max_orders_per_parent", {}),
+    ("risk.max_orders_per_minute", {"limit": 120, "per_second": 20, "per_day": 10_000}),
+    ("risk.order_to_fill_ratio", {}),
+    ("risk.repeated_execution", {}),
+    ("risk.consecutive_losses", {"limit": 10}),
+    ("risk.self_cross", {}),
+    ("risk.max_open_orders", {"limit": 100}),
+    ("risk.max_open_positions", {"limit": 25}),
+    # 30:1 is what ESMA allows private clients at most (decision (EU) 2018/796).
+    ("risk.max_exposure", {"total_fraction": 30.0}),
+    ("risk.free_margin", {}),
+    ("risk.working_notional", {}),
+)
+_TO_STATE: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("risk.max_order_size", {}),
+    ("risk.max_daily_loss", {}),
+    ("risk.max_drawdown", {}),
+)
 
 PROFILES: tuple[RiskProfile, ...] = (
     _profile(
@@ -75,5 +110,9 @@ PROFILES: tuple[RiskProfile, ...] = (
         drawdown=0.25,
         collar=0.10,
         per_minute=120,
+    ),
+    RiskProfile("essential", "What every paper and live run has: state, terms, prices, rates, repeats, margin.", _ESSENTIAL),
+    RiskProfile(
+        "live", "The same, and limits that the config must state: order size, daily loss, drawdown.", (*_ESSENTIAL, *_TO_STATE)
     ),
 )

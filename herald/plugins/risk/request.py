@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
-from herald.clock import MINUTE, SECOND
+from herald.clock import DAY, MINUTE, SECOND
 from herald.components import Services, Settings
 from herald.contracts import Denial, RiskView
 from herald.model import OrderRequest, OrderType
@@ -63,17 +65,25 @@ class MaxOrderSize:
 
 
 class CollarSettings(Settings):
-    """Settings of `PriceCollar`; state *fraction*, *max_age_seconds* or both."""
+    """Settings of `PriceCollar`; state at least one of *fraction*, *atr*, *move_fraction* and *max_age_seconds*."""
 
     fraction: float | None = Field(None, gt=0)
     """Largest distance of a limit or stop price from the last price, as a fraction of the last price."""
+    atr: float | None = Field(None, gt=0)
+    """The same in average true ranges of the symbol's finest series."""
+    atr_bars: int = Field(14, ge=1)
+    """Bars that make the average; with fewer known, *atr* refuses every stated price."""
+    move_fraction: float | None = Field(None, gt=0)
+    """Largest move of the price over *move_bars*, as a fraction of where it began; entries wait after a larger one."""
+    move_bars: int = Field(12, ge=1)
+    """Length of that period, bars of the symbol's finest series."""
     max_age_seconds: float | None = Field(None, gt=0)
     """Oldest last price on which a market order may be sent, seconds."""
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:
-        if self.fraction is None and self.max_age_seconds is None:
-            raise ValueError("no limit is given; set fraction or max_age_seconds")
+        if all(value is None for value in (self.fraction, self.atr, self.move_fraction, self.max_age_seconds)):
+            raise ValueError("no limit is given; set fraction, atr, move_fraction or max_age_seconds")
         return self
 
 
@@ -85,16 +95,32 @@ class PriceCollar:
     def __init__(self, settings: CollarSettings, services: Services) -> None:
         """Keep the limits."""
         self._fraction = settings.fraction
+        self._atr = settings.atr
+        self._atr_bars = settings.atr_bars
+        self._move = settings.move_fraction
+        self._move_bars = settings.move_bars
         self._max_age = settings.max_age_seconds
 
     def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
         """Return a denial where a stated price is far off, or the price a market order relies on is old."""
+        if self._max_age is None and self._move is None and request.type is OrderType.MARKET:
+            return None
         last = view.price(request.symbol)
         if self._fraction is not None:
             for name, price in (("limit", request.limit), ("stop", request.stop)):
                 if price is not None and not abs(price - last) <= self._fraction * last:
                     distance = f"{name} {price:.10g} is {abs(price - last) / last:.4f} from the last price {last:.10g}"
                     return Denial("price_collar", f"{distance} of {request.symbol}; the limit is {self._fraction:g}")
+        if self._atr is not None and request.type is not OrderType.MARKET:
+            refusal = self._out_of_range(request, view, last, self._atr)
+            if refusal is not None:
+                return refusal
+        if self._move is not None and not view.reduces(request):
+            before = view.history(request.symbol, self._move_bars + 1).close
+            start = float(before[0]) if len(before) else math.nan
+            if not abs(last - start) <= self._move * start:
+                move = f"{request.symbol} went from {start:.10g} to {last:.10g} in {self._move_bars} bars"
+                return Denial("price_collar", f"{move}; the limit is {self._move:g} of the former")
         if self._max_age is not None and request.type is OrderType.MARKET:
             known = view.price_time(request.symbol)
             age = (view.now - known) / SECOND
@@ -106,12 +132,30 @@ class PriceCollar:
                 )
         return None
 
+    def _out_of_range(self, request: OrderRequest, view: RiskView, last: float, ranges: float) -> Denial | None:
+        """Return a denial where a stated price is too many average true ranges away."""
+        bars = view.history(request.symbol, self._atr_bars + 1)
+        if len(bars) <= self._atr_bars:
+            text = f"{len(bars)} bars of {request.symbol} are known; the limit needs a range over {self._atr_bars + 1}"
+            return Denial("price_collar", text)
+        before = bars.close[:-1]
+        reach = float((np.maximum(bars.high[1:], before) - np.minimum(bars.low[1:], before)).mean())
+        for name, price in (("limit", request.limit), ("stop", request.stop)):
+            if price is not None and not abs(price - last) <= ranges * reach:
+                far = f"{name} {price:.10g} is {abs(price - last):.10g} from the last price of {request.symbol}"
+                return Denial("price_collar", f"{far}; the limit is {ranges:g} average true ranges of {reach:.10g}")
+        return None
+
 
 class OrderRateSettings(Settings):
     """Settings of `MaxOrdersPerMinute`."""
 
     limit: int = Field(ge=1)
     """Most orders sent within any 60 seconds, over all strategies."""
+    per_second: int | None = Field(None, ge=1)
+    """Most orders sent within any second."""
+    per_day: int | None = Field(None, ge=1)
+    """Most orders sent within any 24 hours."""
 
 
 class MaxOrdersPerMinute:
@@ -120,12 +164,15 @@ class MaxOrdersPerMinute:
     exempts_reductions = True
 
     def __init__(self, settings: OrderRateSettings, services: Services) -> None:
-        """Keep the limit."""
-        self._limit = settings.limit
+        """Keep the limits."""
+        limits = ((SECOND, "1 s", settings.per_second), (MINUTE, "60 s", settings.limit), (DAY, "24 h", settings.per_day))
+        self._limits = tuple((span, name, limit) for span, name, limit in limits if limit is not None)
 
     def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
-        """Return a denial where the last 60 seconds have seen orders enough."""
-        sent = view.orders_since(view.now - MINUTE + 1)  # an order exactly a minute ago has left the window
-        if sent < self._limit:
-            return None
-        return Denial("max_orders_per_minute", f"{sent} orders went out in the last 60 s; the limit is {self._limit}")
+        """Return a denial where a window that ends now has seen orders enough."""
+        now = view.now
+        for span, name, limit in self._limits:
+            sent = view.orders_since(now - span + 1)  # an order exactly that long ago has left the window
+            if sent >= limit:
+                return Denial("max_orders_per_minute", f"{sent} orders went out in the last {name}; the limit is {limit}")
+        return None

@@ -222,7 +222,7 @@ def test_plugins_show_lists_risk_profiles(run: Run) -> None:
     _, text, _ = run("plugins", "show", "risk")
 
     profiles = {profile["name"]: profile for profile in json.loads(out)["profiles"]}
-    assert {"risk.conservative", "risk.balanced", "risk.aggressive"} == set(profiles)
+    assert {f"risk.{name}" for name in ("conservative", "balanced", "aggressive", "essential", "live")} == set(profiles)
     assert all(check["use"].startswith("risk.") for profile in profiles.values() for check in profile["checks"])
     assert "risk.balanced (risk profile)" in text
 

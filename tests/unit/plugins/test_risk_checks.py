@@ -316,26 +316,30 @@ def test_orders_a_minute_are_counted_in_a_sliding_window() -> None:
 # --- what all share -------------------------------------------------------------------------------
 
 
-def test_only_checks_of_the_request_itself_apply_to_reductions() -> None:
-    minimal: dict[str, dict[str, Any]] = {
-        "max_order_size": {"lots": 1},
-        "max_position": {"limit": 1},
-        "max_exposure": {"total_fraction": 1},
-        "max_open_orders": {"limit": 1},
-        "max_open_positions": {"limit": 1},
-        "max_daily_loss": {"fraction": 0.1},
-        "max_drawdown": {"fraction": 0.1},
-        "price_collar": {"fraction": 0.1},
-        "max_orders_per_minute": {"limit": 1},
-    }
-
-    applies = {name for name, settings in minimal.items() if not build(name, **settings).exempts_reductions}
-
-    assert set(COMPONENTS) == set(minimal)
-    assert applies == {"max_order_size", "price_collar"}
+MINIMAL: dict[str, dict[str, Any]] = {
+    "max_order_size": {"lots": 1},
+    "max_position": {"limit": 1},
+    "max_exposure": {"total_fraction": 1},
+    "max_open_orders": {"limit": 1},
+    "max_open_positions": {"limit": 1},
+    "max_daily_loss": {"fraction": 0.1},
+    "max_drawdown": {"fraction": 0.1},
+    "price_collar": {"fraction": 0.1},
+    "max_orders_per_minute": {"limit": 1},
+    "strategy_budget": {"amount": 1},
+}
 
 
-@pytest.mark.parametrize("name", ["max_order_size", "max_exposure", "max_daily_loss", "price_collar"])
+def test_only_checks_of_validity_state_and_account_apply_to_reductions() -> None:
+    applies = {name for name in COMPONENTS if not build(name, **MINIMAL.get(name, {})).exempts_reductions}
+
+    validity = {"max_order_size", "price_collar", "valid_terms", "tradable", "reduce_only", "duplicate_order"}
+    assert applies == validity | {"trading_state", "mode_lock"}
+
+
+@pytest.mark.parametrize(
+    "name", ["max_order_size", "max_exposure", "max_daily_loss", "price_collar", "max_position", "strategy_budget"]
+)
 def test_a_check_without_a_limit_is_a_settings_error(name: str) -> None:
     with pytest.raises(ValidationError, match="no limit is given; set "):
         COMPONENTS[name].settings()
@@ -345,7 +349,7 @@ def test_a_check_without_a_limit_is_a_settings_error(name: str) -> None:
     ("name", "settings", "words"),
     [
         ("max_position", {"limit": 0}, "greater than 0"),
-        ("max_position", {}, "Field required"),
+        ("max_drawdown", {}, "Field required"),
         ("max_drawdown", {"fraction": 20}, "less than or equal to 1"),
         ("max_daily_loss", {"fraction": 0.1, "hour": 24}, "less than or equal to 23"),
         ("max_daily_loss", {"fraction": 0.1, "zone": "Mars/Olympus"}, "unknown time zone 'Mars/Olympus'; write an IANA name"),
@@ -362,16 +366,56 @@ def test_settings_that_cannot_be_are_refused(name: str, settings: dict[str, Any]
 def test_every_profile_names_checks_that_exist_with_settings_that_are_valid() -> None:
     profiles = {profile.name: profile for profile in herald_risk_profiles()}
 
-    assert ["conservative", "balanced", "aggressive"] == list(profiles)
+    assert ["conservative", "balanced", "aggressive", "essential", "live"] == list(profiles)
     for profile in profiles.values():
         for use, settings in profile.checks:
             plugin, _, name = use.partition(".")
             assert plugin == "risk"
-            COMPONENTS[name].settings(**settings)
+            if profile.name != "live" or name not in ("max_order_size", "max_daily_loss", "max_drawdown"):
+                COMPONENTS[name].settings(**settings)
+
+
+def test_the_live_profile_is_the_essential_one_and_what_the_config_must_state() -> None:
+    profiles = {profile.name: profile.checks for profile in herald_risk_profiles()}
+
+    essential, live = profiles["essential"], profiles["live"]
+
+    assert live[: len(essential)] == essential
+    for use, settings in live[len(essential) :]:
+        with pytest.raises(ValidationError, match="no limit is given|Field required"):
+            COMPONENTS[use.partition(".")[2]].settings(**settings)
+
+
+def test_the_essential_profile_has_a_check_of_every_row_but_those_that_the_config_must_state() -> None:
+    profiles = {profile.name: profile.checks for profile in herald_risk_profiles()}
+    rows = {
+        1: {"trading_state"},
+        2: {"tradable"},
+        3: {"valid_terms"},
+        4: {"max_order_size"},
+        5: {"price_collar"},
+        6: {"stale_price"},
+        7: {"max_exposure", "free_margin"},
+        8: {"max_open_orders", "max_open_positions", "max_orders_per_parent"},
+        9: {"max_orders_per_minute", "order_to_fill_ratio"},
+        10: {"duplicate_order"},
+        11: {"repeated_execution"},
+        12: {"max_daily_loss", "max_drawdown", "consecutive_losses"},
+        13: {"reduce_only"},
+        14: {"self_cross"},
+        15: {"ready"},
+        16: {"standing"},
+        17: {"mode_lock"},
+        18: {"working_notional"},
+    }
+
+    found = {use.partition(".")[2] for use, _ in profiles["live"]}
+
+    assert found == set().union(*rows.values())
 
 
 def test_profiles_grow_looser_in_every_limit() -> None:
-    conservative, balanced, aggressive = (dict(profile.checks) for profile in herald_risk_profiles())
+    conservative, balanced, aggressive = (dict(profile.checks) for profile in list(herald_risk_profiles())[:3])
 
     for use, settings in balanced.items():
         for key, value in settings.items():

@@ -1,0 +1,268 @@
+"""Checks of what happens again and again: duplicates, children of one decision, orders without fills, fills without a person."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from herald.clock import SECOND, format_time, parse_time
+from herald.components import Services, Settings
+from herald.contracts import Denial, RiskView
+from herald.model import Fill, OrderRequest
+from herald.plugins.risk._past import Growing, strategy_of
+
+__all__ = [
+    "DuplicateOrder",
+    "DuplicateSettings",
+    "MaxOrdersPerParent",
+    "OrderToFillRatio",
+    "ParentSettings",
+    "RatioSettings",
+    "RepeatedExecution",
+    "RepeatedSettings",
+]
+
+
+def _sent(view: RiskView, time: int) -> list[tuple[int, OrderRequest]]:
+    return list(view.requests_since(time))
+
+
+def _filled(view: RiskView, time: int) -> list[Fill]:
+    return list(view.fills_since(time))
+
+
+def _sent_at(one: tuple[int, OrderRequest]) -> int:
+    return one[0]
+
+
+def _filled_at(fill: Fill) -> int:
+    return fill.time
+
+
+class DuplicateSettings(Settings):
+    """Settings of `DuplicateOrder`."""
+
+    seconds: float = Field(2.0, gt=0)
+    """How long a second order on the same terms is taken for the first one sent again."""
+
+
+class DuplicateOrder:
+    """Refuses an order on the terms of one just sent, and an id that was ever used."""
+
+    exempts_reductions = False
+
+    def __init__(self, settings: DuplicateSettings, services: Services) -> None:
+        """Keep the window."""
+        self._span = round(settings.seconds * SECOND)
+        self._past: Growing[tuple[int, OrderRequest]] = Growing(_sent, _sent_at)
+        self._ids: dict[str, int] = {}
+
+    def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
+        """Return a denial where the same was asked for before; a change of a working order is no duplicate of it."""
+        ids = self._ids
+        anew, news = self._past.news(view)
+        if anew:
+            ids.clear()
+        for time, one in news:
+            ids[one.id] = time
+        used = ids.get(request.id)
+        if used is not None:
+            for order in view.working(request.strategy, request.symbol):
+                if order.request.id == request.id:
+                    return None
+            text = f"the id {request.id!r} was used at {format_time(used)}; an intent is sent once"
+            return Denial("duplicate_order", text)
+        since = view.now - self._span
+        if not view.orders_since(since + 1):
+            return None
+        for time, one in view.requests_since(since + 1):
+            if (
+                one.symbol == request.symbol
+                and one.side is request.side
+                and one.size == request.size
+                and one.strategy == request.strategy
+                and one.type is request.type
+                and one.limit == request.limit
+                and one.stop == request.stop
+            ):
+                ago = f"{(view.now - time) / SECOND:g} s after {one.id}; the limit is {self._span / SECOND:g} s"
+                what = f"{request.side.name} {request.size:.10g} {request.symbol} of {request.strategy!r}"
+                return Denial("duplicate_order", f"{what} is asked for again {ago}")
+        return None
+
+
+class ParentSettings(Settings):
+    """Settings of `MaxOrdersPerParent`."""
+
+    limit: int = Field(20, ge=1)
+    """Most orders that one strategy sends because of one event: one bar, one quote, one timer."""
+    per_tag: int | None = Field(None, ge=1)
+    """Most orders of one strategy and symbol with the same tag, for strategies that name a large order so and slice it."""
+    tag_seconds: float = Field(86_400.0, gt=0)
+    """How long a tag means the same large order, seconds."""
+
+
+class MaxOrdersPerParent:
+    """Limits the children of one decision, so that a loop that never sees its own orders ends.
+
+    Source:
+        SEC, Release 34-70694 (Knight Capital, 2013): 212 parent orders became millions of child orders, because what had
+        been filled was not told to the code that made children.
+    """
+
+    exempts_reductions = True
+
+    def __init__(self, settings: ParentSettings, services: Services) -> None:
+        """Keep the limits."""
+        self._limit = settings.limit
+        self._per_tag = settings.per_tag
+        self._span = round(settings.tag_seconds * SECOND)
+        self._past: Growing[tuple[int, OrderRequest]] = Growing(_sent, _sent_at)
+        self._tags: dict[tuple[str, str, str], deque[int]] = {}
+
+    def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
+        """Return a denial where the parent has children enough."""
+        now, strategy = view.now, request.strategy
+        if view.orders_since(now) >= self._limit:
+            count = sum(1 for _, one in view.requests_since(now) if one.strategy == strategy)
+            if count >= self._limit:
+                text = f"{strategy!r} sent {count} orders because of one event, at {format_time(now)}; the limit is {self._limit}"
+                return Denial("max_orders_per_parent", text)
+        if self._per_tag is not None and request.tag:
+            count = self._tagged(request, view)
+            if count >= self._per_tag:
+                what = f"{count} orders of {strategy!r} in {request.symbol} have the tag {request.tag!r}"
+                text = f"{what}; the limit is {self._per_tag}"
+                return Denial("max_orders_per_parent", text)
+        return None
+
+    def _tagged(self, request: OrderRequest, view: RiskView) -> int:
+        anew, news = self._past.news(view)
+        if anew:
+            self._tags.clear()
+        for time, one in news:
+            if one.tag:
+                self._tags.setdefault((one.strategy, one.symbol, one.tag), deque()).append(time)
+        times = self._tags.get((request.strategy, request.symbol, request.tag))
+        if times is None:
+            return 0
+        while times and times[0] <= view.now - self._span:
+            times.popleft()
+        return len(times)
+
+
+class RatioSettings(Settings):
+    """Settings of `OrderToFillRatio`."""
+
+    ratio: float = Field(50.0, ge=1)
+    """Most orders for one fill, over all strategies."""
+    min_orders: int = Field(200, ge=1)
+    """With fewer orders than this in the window nothing is refused."""
+    window_seconds: float = Field(86_400.0, gt=0)
+    """How far back orders and fills are counted, seconds."""
+
+
+class OrderToFillRatio:
+    """Refuses orders while far more are sent than filled: the sign of a loop of orders that lead to nothing."""
+
+    exempts_reductions = True
+
+    def __init__(self, settings: RatioSettings, services: Services) -> None:
+        """Keep the limits."""
+        self._ratio = settings.ratio
+        self._least = settings.min_orders
+        self._span = round(settings.window_seconds * SECOND)
+        self._past: Growing[Fill] = Growing(_filled, _filled_at)
+        self._times: deque[int] = deque()
+
+    def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
+        """Return a denial where the ratio has reached the limit."""
+        since = view.now - self._span + 1
+        orders = view.orders_since(since)
+        if orders < self._least:
+            return None
+        times = self._times
+        anew, news = self._past.news(view)
+        if anew:
+            times.clear()
+        times.extend(fill.time for fill in news)
+        while times and times[0] < since:
+            times.popleft()
+        if orders < self._ratio * max(len(times), 1):
+            return None
+        text = (
+            f"{orders} orders led to {len(times)} fills in {self._span / SECOND:g} s; the limit is {self._ratio:g} for one fill"
+        )
+        return Denial("order_to_fill_ratio", text)
+
+
+class RepeatedSettings(Settings):
+    """Settings of `RepeatedExecution`."""
+
+    fills: int = Field(30, ge=2)
+    """So many executions of one strategy ..."""
+    seconds: float = Field(60.0, gt=0)
+    """... within so many seconds disable it."""
+    since: str = ""
+    """Executions before this time (ISO 8601, UTC unless stated) do not count: a person who has looked into it writes it."""
+
+    @field_validator("since")
+    @classmethod
+    def _is_time(cls, text: str) -> str:
+        if text:
+            try:
+                parse_time(text)
+            except ValueError as error:
+                raise ValueError(f"{text!r} is no time; write 2024-03-08T13:40Z") from error
+        return text
+
+    @model_validator(mode="after")
+    def _in_reach(self) -> Self:
+        if self.seconds * SECOND >= 2**62:
+            raise ValueError(f"seconds of {self.seconds:g} is no window; write 60")
+        return self
+
+
+class RepeatedExecution:
+    """Disables a strategy that trades faster than anybody watches, until a person enables it again.
+
+    Nothing is latched here: what was executed stays executed. Once *fills* executions of a strategy lie within *seconds*,
+    they do so for ever, and the strategy's entries are refused for ever, whatever happens after. Only *since* takes executions
+    out of the count, and it is written by hand.
+
+    Source:
+        Commission Delegated Regulation (EU) 2017/589 (RTS 6), Article 15(3): repeated automated execution throttles.
+    """
+
+    exempts_reductions = True
+
+    def __init__(self, settings: RepeatedSettings, services: Services) -> None:
+        """Keep the limits."""
+        self._limit = settings.fills
+        self._span = round(settings.seconds * SECOND)
+        self._floor = parse_time(settings.since) if settings.since else 0
+        self._past: Growing[Fill] = Growing(_filled, _filled_at)
+        self._recent: dict[str, deque[int]] = {}
+        self._disabled: dict[str, int] = {}
+
+    def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
+        """Return a denial where the strategy's executions have ever been too many in too short a time."""
+        anew, news = self._past.news(view, self._floor)
+        if anew:
+            self._recent.clear()
+            self._disabled.clear()
+        for fill in news:
+            self._count(strategy_of(fill.order_id), fill.time)
+        disabled = self._disabled.get(request.strategy)
+        if disabled is None:
+            return None
+        what = f"{request.strategy!r} had {self._limit} executions within {self._span / SECOND:g} s at {format_time(disabled)}"
+        return Denial("repeated_execution", f"{what}; it is disabled until a person writes a later since = to the check")
+
+    def _count(self, strategy: str, time: int) -> None:
+        times = self._recent.setdefault(strategy, deque(maxlen=self._limit))
+        times.append(time)
+        if len(times) == self._limit and time - times[0] < self._span:
+            self._disabled.setdefault(strategy, time)
