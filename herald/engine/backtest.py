@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import repeat
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -135,53 +135,60 @@ def _entering(engine: Engine, cell: _Cell) -> Iterator[Bar]:
         yield bar
 
 
-# Where the same series have a bar together for a while, the loop is woven: written out for just these series, indicators
-# and listeners, so that a bar of one of ten series costs what a bar of the only one costs. The source is made from numbers
-# and attribute names alone; what it runs on are its arguments.
+# Where the same series have a bar together for a while, the loop is woven: written out for just these series, indicators,
+# exits and listeners, so that a bar of one of ten series costs what a bar of the only one costs. The source is made from
+# numbers and attribute names alone; what it runs on are its arguments.
 
-_Walk = Callable[..., "tuple[int, Exception, tuple[Bar, ...]] | bool"]
-"""Walks rows until somebody has something to do: True where it was stopped, False at the end, else who failed, how, where."""
+_Walk = Callable[..., "tuple[int, Exception | None, tuple[Bar, ...]] | bool"]
+"""Walks rows until somebody has something to do. True where it was stopped, False at the end; else a strategy failed, and the
+answer is: which listener it was (-1 before the first of the moment), how where it is not known yet, and the bars."""
 
-_Shape = tuple[tuple[tuple[str, ...], int], ...]
-"""Of every series: the attributes to set on its indicators, and how many listen to its bars."""
+
+class _Shape(NamedTuple):
+    """What makes one woven loop another."""
+
+    outputs: tuple[tuple[str, ...], ...]
+    """Of every series: the attributes to set on its indicators."""
+    listeners: tuple[int, ...]
+    """Of every series: how many listen to its bars."""
+    exits: tuple[int, ...]
+    """The series of each position that has exit rules, in the order in which they are asked."""
+    has_timers: bool
 
 
 @lru_cache(maxsize=256)
-def _weave(shape: _Shape, is_watched: bool) -> _Walk:
-    """Return the loop over the rows of `_rows` for series of this shape, in one function without an inner loop.
-
-    Args:
-        shape: Of the series, in order.
-        is_watched: Exits or timers must be looked after before the listeners of a moment.
-    """
-    head, calls, places = ["engine.now"], [], []
-    targets = listeners = 0
-    for place, (names, count) in enumerate(shape):
+def _weave(shape: _Shape) -> _Walk:
+    """Return the loop over the rows of `_rows` for series of this shape, in one function without an inner loop."""
+    head = ["engine.now"]
+    targets = 0
+    for place, names in enumerate(shape.outputs):
         head += [f"f{place}.count", f"b{place}"]
-        for name in names:
-            head.append(f"t{targets}.{name}")
-            targets += 1
-        for _ in range(count):
-            calls.append((listeners, place))
-            listeners += 1
-        places.append(f"b{place}")
-    bars = "".join(f"{place}, " for place in places)
-    lines = ["def walk(engine, rows, feeds, targets, listeners, commands, busy, timers, exits):"]
-    lines += [f"    {''.join(f'f{place}, ' for place in range(len(shape)))}= feeds"]
-    lines += [f"    {''.join(f't{index}, ' for index in range(targets))}= targets"] if targets else []
-    lines += [f"    {''.join(f'(h{index}, c{index}), ' for index, _ in calls)}= listeners"] if calls else []
-    lines += ["    at = -1", "    try:", f"        for {', '.join(head)} in rows:"]
-    if is_watched:
-        lines += [
-            f"            exits(({bars}))",
-            "            if timers and timers[0][0] <= engine.now:",
-            "                engine.fire()",
-        ]
-    for index, place in calls:
+        head += [f"t{targets + index}.{name}" for index, name in enumerate(names)]
+        targets += len(names)
+    calls = [place for place, count in enumerate(shape.listeners) for _ in range(count)]
+    bars = "".join(f"b{place}, " for place in range(len(shape.outputs)))
+    lines = ["def walk(engine, rows, feeds, targets, listeners, watched, commands, busy):"]
+    for source, places in (
+        ("feeds", [f"f{place}" for place in range(len(shape.outputs))]),
+        ("targets", [f"t{index}" for index in range(targets)]),
+        ("listeners", [f"(h{index}, c{index})" for index in range(len(calls))]),
+        ("watched", [f"(w{index}, k{index})" for index in range(len(shape.exits))]),
+    ):
+        lines += [f"    {', '.join(places)}, = {source}"] if places else []
+    lines += ["    at, timers, failures, check = 0, engine.timers, engine.failures, engine.exits.check"]
+    lines += ["    known = len(failures)", f"    for {', '.join(head)} in rows:"]
+    for index, place in enumerate(shape.exits):
+        lines += [f"        if k{index}.size:", f"            check(w{index}, k{index}, b{place})"]
+    if shape.has_timers:
+        lines += ["        if timers and timers[0][0] <= engine.now:", "            engine.fire()"]
+    if shape.exits or shape.has_timers:
+        lines += ["        if len(failures) != known:", f"            return -1, None, ({bars})"]
+    lines += ["        try:", "            pass"]
+    for index, place in enumerate(calls):
         lines += [f"            at = {index}"] if len(calls) > 1 else []
         lines += [f"            h{index}(b{place}, c{index})"]
-    lines += ["            if commands or busy:", "                return True"]
-    lines += ["    except Exception as error:", f"        return at if at >= 0 else 0, error, ({bars})", "    return False"]
+    lines += ["        except Exception as error:", f"            return at, error, ({bars})"]
+    lines += ["        if commands or busy:", "            return True", "    return False"]
     scope: dict[str, Any] = {}
     exec(compile("\n".join(lines), "<woven loop>", "exec"), scope)  # noqa: S102 - see above: nothing of a user's gets in
     walk: _Walk = scope["walk"]
@@ -325,12 +332,17 @@ class Backtest:
     def _woven(self, cells: list[_Cell], size: int) -> int:
         """Walk with a loop that is written out for these series; the listeners are bound anew whenever somebody acts."""
         engine, resting = self._engine, self._broker.resting
-        commands, timers, failures = engine.commands, engine.timers, engine.failures
-        is_watched = bool(engine.exits.watches or timers)
+        commands, failures = engine.commands, engine.failures
         feeds = [cell.feed for cell in cells]
         targets = [indicator for cell in cells for indicator, _ in cell.targets]
-        shape = tuple((tuple(name for _, name in cell.targets), len(cell.feed.handlers)) for cell in cells)
-        walk, rows, exits = _weave(shape, is_watched), _rows(cells), engine.exits.run
+        watched = engine.exits.watched([feed.symbol for feed in feeds])
+        shape = _Shape(
+            tuple(tuple(name for _, name in cell.targets) for cell in cells),
+            tuple(len(feed.handlers) for feed in feeds),
+            tuple(place for _, _, place in watched),
+            bool(engine.timers),
+        )
+        walk, rows, positions = _weave(shape), _rows(cells), [(watch, book) for watch, book, _ in watched]
         places = {cell.symbol: place for place, cell in enumerate(cells) if cell.is_mark}
         straight = self._straight
         known, listeners = -1, []
@@ -338,7 +350,7 @@ class Backtest:
             if len(failures) != known:  # a strategy that failed does not listen any more
                 known = len(failures)
                 listeners = [handler for feed in feeds for handler in feed.handlers]
-            outcome = walk(engine, rows, feeds, targets, listeners, commands, bool(resting), timers, exits)
+            outcome = walk(engine, rows, feeds, targets, listeners, positions, commands, bool(resting))
             if outcome is False:
                 return size
             if outcome is not True:
@@ -349,13 +361,14 @@ class Backtest:
             if engine.restless:
                 return done
 
-    def _go_on(self, cells: Sequence[_Cell], at: int, error: Exception, bars: Sequence[Bar]) -> None:
-        """Stop the strategy whose listener number *at* failed, and let the moment go on with those behind it."""
+    def _go_on(self, cells: Sequence[_Cell], at: int, error: Exception | None, bars: Sequence[Bar]) -> None:
+        """Stop the strategy whose listener number *at* failed with *error*, and let the moment go on with those behind it."""
         engine = self._engine
         places = [place for place, cell in enumerate(cells) for _ in cell.feed.handlers]
         while True:
             listeners = [handler for cell in cells for handler in cell.feed.handlers]
-            engine.fail_context(listeners[at][1], error)
+            if error is not None:
+                engine.fail_context(listeners[at][1], error)
             listeners = [handler for cell in cells for handler in cell.feed.handlers]
             try:
                 for at in range(at + 1, len(listeners)):  # noqa: B020 - goes on from where it stopped

@@ -70,21 +70,35 @@ class ExitDesk:
                     symbol = book.symbol
                     for bar in bars:
                         if bar.symbol == symbol:
-                            self._check(watch, book, bar)
+                            self.check(watch, book, bar)
+
+    def watched(self, symbols: Sequence[str]) -> list[tuple[Watch, Book, int]]:
+        """Return whom `run` asks, in its order, where bars of these *symbols* come together.
+
+        Returns:
+            (watch, book, place of its bar), flat positions included.
+        """
+        return [
+            (watch, book, place)
+            for watch in self.watches
+            for book in watch.books
+            for place, symbol in enumerate(symbols)
+            if symbol == book.symbol
+        ]
 
     def quoted(self, quote: Quote) -> None:
         """Ask every rule about every open position in the symbol of *quote*."""
         for watch in self.watches:
             for book in watch.books:
                 if book.size != 0 and book.symbol == quote.symbol:
-                    self._check(watch, book, quote)
+                    self.check(watch, book, quote)
 
-    def _check(self, watch: Watch, book: Book, event: Bar | Quote) -> None:
+    def check(self, watch: Watch, book: Book, event: Bar | Quote) -> None:
+        """Ask every rule of *watch* about the open position of *book* at *event* and send what they want."""
         position = book.position
         stop: float | None = None
         target: float | None = None
         stop_reason = target_reason = ""
-        is_long = position.size > 0
         for name, rule in watch.rules:
             try:
                 answer = rule.check(position, event, watch.context)
@@ -92,11 +106,14 @@ class ExitDesk:
                 watch.rules = [one for one in watch.rules if one[1] is not rule]
                 self._failed(watch.strategy, name, error)
                 continue
+            if answer is None:
+                continue
             if type(answer) is Close:
                 if not _is_closing(book):
                     self._close(book, answer)
                 return
             if type(answer) is Protect:
+                is_long = position.size > 0
                 level = answer.stop_loss
                 if level is not None and (stop is None or (level > stop) == is_long):
                     stop, stop_reason = level, answer.reason
