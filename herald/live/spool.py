@@ -134,9 +134,11 @@ class Spool:
                 self.number = self._opened().append(records, durable=any(entry.durable for entry in batch))
         except JournalError as error:
             self._failed(str(error))
-            for entry in batch:
-                if entry.failed is not None:
-                    entry.failed(str(error))
+            if len(batch) > 1:  # one record that has no room must not keep the others, exits among them, from being kept
+                for entry in batch:
+                    self._keep([entry])
+            elif batch[0].failed is not None:
+                batch[0].failed(str(error))
             return
         self.is_writable = True
         for entry in batch:

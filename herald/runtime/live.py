@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -58,6 +59,9 @@ from herald.runtime.building import Builder, Outlet, StrategySetup, costs_of, en
 from herald.simulator.broker import FillRules, Intrabar
 
 __all__ = ["LiveRun"]
+
+
+_SWITCH_SECONDS = 0.000_2
 
 
 class Facts:
@@ -161,7 +165,7 @@ class LiveRun:
         self.state = StateFile(self.folder, self._world)
         self._office = TokenOffice()
         self._leases: dict[str, AccountLease] = {}
-        self._news: list[str] = []
+        self._news: list[Event] = []
         self._heartbeat = Heartbeat.from_environment(self._world)
 
     # --- building ---------------------------------------------------------------------------------
@@ -172,8 +176,18 @@ class LiveRun:
         Raises:
             ConfigError: Something cannot be built, or the account is not the one that the file names.
             JournalError: The journal cannot be used, or the config changed under open positions.
+            LeaseError: The account belongs to another process.
             ConnectorError: The first connection fails.
         """
+        interval = sys.getswitchinterval()
+        # A thread that computes keeps the others waiting for five milliseconds otherwise, and here every order waits.
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        try:
+            return self._run(stop)
+        finally:
+            sys.setswitchinterval(interval)
+
+    def _run(self, stop: Callable[[], bool]) -> RunResult:
         plan, live = self.plan, self.plan.config.live
         with ExitStack() as stack:
             clocks = {table: WorkerClock(self._world) for table in self._tables()}
@@ -360,7 +374,7 @@ class LiveRun:
         view.live = Facts(self)
         self.engine = Engine(ledger, self.market, feeds, view, self.account)
         self.engine.now = clock.now()
-        listener: dict[str, Observer] = {"the live view": _Listener(self._note)} if self._tick is not None else {}
+        listener: dict[str, Observer] = {"the live view": _Listener(self._news)} if self._tick is not None else {}
         kinds = [kind for kind in vars(model).values() if isinstance(kind, type)]
         self.engine.observe({**observers, **listener}, kinds)
         self._outlet.attach(self.engine.emit)
@@ -385,13 +399,7 @@ class LiveRun:
 
     def news(self, after: int) -> list[str]:
         """Return one line for every event of the run worth a look, behind the first *after* of them."""
-        return self._news[after:]
-
-    def _note(self, event: Event) -> None:
-        """Keep what a person at a terminal wants to see, and hand the event on."""
-        line = _news_of(event)
-        if line:
-            self._news.append(line)
+        return [_news_of(event) for event in self._news[after:]]
 
     def account(self) -> Account:
         """Return the account as last stated; several are added up in the currency of the first."""
@@ -652,16 +660,17 @@ class LiveRun:
 
 
 class _Listener:
-    """An observer that hands on what a person may want to see."""
+    """An observer that keeps what a person may want to see."""
 
     events: tuple[type, ...] = (model.Fill, model.Order, model.SystemEvent)
 
-    def __init__(self, take: Callable[[Event], None]) -> None:
-        self.take = take
+    def __init__(self, news: list[Event]) -> None:
+        self._keep = news.append
 
     def observe(self, event: Event) -> None:
-        """Hand *event* on."""
-        self.take(event)
+        """Keep *event* where it is worth a line."""
+        if type(event) is not model.Order or event.status in _WORTH_A_LINE:
+            self._keep(event)
 
     def close(self) -> None:
         """Do nothing."""
@@ -677,7 +686,7 @@ def _news_of(event: Event) -> str:
             text = f"fill {event.side.name} {event.size:g} {event.symbol} at {event.price:.10g} ({event.order_id})"
         case model.OrderDenied(order=order):
             text = f"denied {order.id}: {order.code}: {order.reason}"
-        case model.Order() if event.status in _WORTH_A_LINE:
+        case model.Order():
             text = f"order {event.id} is {event.status}: {event.reason}"
         case model.Alert():
             text = f"ALERT {event.code}: {event.text}"
@@ -694,7 +703,7 @@ def _news_of(event: Event) -> str:
         case model.Note():
             text = f"{event.strategy}: {event.text}"
         case _:
-            return ""
+            text = type(event).__name__
     return f"{format_time(event.time)}  {' '.join(text.split())}"
 
 

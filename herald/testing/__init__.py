@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from herald.testing.contracts.connector import ConnectorContract
     from herald.testing.contracts.exits import ExitRuleContract
     from herald.testing.contracts.formats import DataFormatContract
+    from herald.testing.contracts.journal import JournalContract, sample_records
     from herald.testing.contracts.middleware import MiddlewareContract
     from herald.testing.contracts.observer import ObserverContract
     from herald.testing.contracts.risk import RiskCheckContract
@@ -34,6 +35,7 @@ __all__ = [
     "ExitStand",
     "FakeClock",
     "FakeRiskView",
+    "JournalContract",
     "MiddlewareContract",
     "ObserverContract",
     "RiskCheckContract",
@@ -46,6 +48,7 @@ __all__ = [
     "make_walk",
     "run_strategy",
     "sample_events",
+    "sample_records",
 ]
 
 _MODULES = {
@@ -57,6 +60,7 @@ _MODULES = {
     "ExitStand": "exits",
     "FakeClock": "clock",
     "FakeRiskView": "views",
+    "JournalContract": "contracts.journal",
     "MiddlewareContract": "contracts.middleware",
     "ObserverContract": "contracts.observer",
     "RiskCheckContract": "contracts.risk",
@@ -69,6 +73,7 @@ _MODULES = {
     "make_walk": "market",
     "run_strategy": "run",
     "sample_events": "events",
+    "sample_records": "contracts.journal",
 }
 
 
