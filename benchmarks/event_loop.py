@@ -7,7 +7,11 @@ without a jump. Before anything is timed, fills and final equity are compared wi
 
 The bare loop is a ``for`` over a list of closes that calls one method, which keeps the same two means on deques.
 
-Run: ``python benchmarks/event_loop.py`` (about two minutes), ``--quick`` for one figure.
+A ratio is the median of five rounds. In each round the base (the bare loop, the shorter run, the one symbol) is measured before and
+after the work and the work is compared with their mean, so that a machine that slows down meanwhile hurts both alike; the rates
+beside a ratio are medians of their own, and need not divide to it.
+
+Run: ``python benchmarks/event_loop.py`` (about half a minute), ``--quick`` for one figure.
 """
 
 from __future__ import annotations

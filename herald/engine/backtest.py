@@ -175,13 +175,15 @@ def _weave(shape: _Shape) -> _Walk:
         ("watched", [f"(w{index}, k{index})" for index in range(len(shape.exits))]),
     ):
         lines += [f"    {', '.join(places)}, = {source}"] if places else []
-    lines += ["    at, timers, failures, check = 0, engine.timers, engine.failures, engine.exits.check"]
-    lines += ["    known = len(failures)", f"    for {', '.join(head)} in rows:"]
+    is_watched = bool(shape.exits or shape.has_timers)
+    if is_watched:
+        lines += ["    timers, failures, check = engine.timers, engine.failures, engine.exits.check", "    known = len(failures)"]
+    lines += ["    at = 0", f"    for {', '.join(head)} in rows:"]
     for index, place in enumerate(shape.exits):
         lines += [f"        if k{index}.size:", f"            check(w{index}, k{index}, b{place})"]
     if shape.has_timers:
         lines += ["        if timers and timers[0][0] <= engine.now:", "            engine.fire()"]
-    if shape.exits or shape.has_timers:
+    if is_watched:
         lines += ["        if len(failures) != known:", f"            return -1, None, ({bars})"]
     lines += ["        try:", "            pass"]
     for index, place in enumerate(calls):
@@ -435,10 +437,11 @@ class Backtest:
             if place <= before or type(command) is not Submit or not command.plain:
                 return False
             before = place
-        requests = [command.request for command in commands]
+        plain = commands[:]
         commands.clear()
         engine.now = time = cells[0].time[row]
-        for request in requests:
+        for command in plain:
+            request = command.request
             cell = cells[places[request.symbol]]
             feed = cell.feed
             spread = float(feed.spread[cell.first + row]) if feed.has_spread else 0.0

@@ -409,7 +409,8 @@ class Engine:
         """Check a plain market order of *size* lots (whole steps) and queue it; the common request, kept short."""
         runner = self._by_name[book.strategy]
         runner.orders = number = runner.orders + 1
-        request = OrderRequest(f"{runner.prefix}{number:06d}", book.strategy, book.symbol, side, size, _MARKET, tag=tag)
+        name = runner.prefix + str(number).zfill(6)  # half the time of a format specification
+        request = OrderRequest(name, book.strategy, book.symbol, side, size, _MARKET, tag=tag)
         instrument = book.instrument
         if size < instrument.min_size or size > instrument.max_size or self.market_data.converts:
             refusal = self._invalid(request, book)

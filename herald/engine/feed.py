@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,14 @@ class Feed:
         )
 
     def attach(self, indicator: Indicator) -> None:
-        """Keep *indicator* current from now on, as if it had seen every bar so far."""
+        """Keep *indicator* current from now on, as if it had seen every bar so far.
+
+        Raises:
+            ValueError: One of its ``outputs`` is no name that an attribute can have in Python source.
+        """
+        for name in indicator.outputs:
+            if not name.isidentifier() or iskeyword(name):
+                raise ValueError(f"outputs of {type(indicator).__name__} must be names of attributes, not {name!r}")
         self.indicators.append(indicator)
         if self._preloaded is None:
             history = self.series(self.count)

@@ -11,6 +11,7 @@ import pytest
 
 from herald.clock import HOUR, SimClock
 from herald.contracts import Close, Context, Services, Strategy
+from herald.indicators.base import Indicator
 from herald.model import Bar, BarSeries, Instrument, Timeframe, Timer
 from herald.results import RunResult
 from herald.runtime import StrategySetup, simulate
@@ -131,7 +132,7 @@ def test_rules_are_asked_once_a_bar_of_each_open_position_in_config_order(n: int
     asked: list[tuple[str, int, str]] = []
 
     def rule(name: str) -> tuple[tuple[str, Rule], ...]:
-        return (("r", Rule(lambda hour, symbol: asked.append((name, hour, symbol)))),)  # type: ignore[arg-type, return-value]
+        return (("r", Rule(lambda hour, symbol: asked.append((name, hour, symbol)))),)
 
     setups = [setup("b", ("Y", "X"), rule("b"), bar=buy_at_first), setup("a", ("X",), rule("a"), bar=buy_at_first), setup("idle")]
     run(setups, bars(n), bars(n, "Y"))
@@ -139,6 +140,16 @@ def test_rules_are_asked_once_a_bar_of_each_open_position_in_config_order(n: int
     assert [("b", 3, "Y"), ("b", 3, "X"), ("a", 3, "X")] == [one for one in asked if one[1] == 3]
     # Bought by the decision at 1, filled at the open of the bar that ends at 2.
     assert list(range(2, n + 1)) == [hour for name, hour, _ in asked if name == "a"]
+
+
+@pytest.mark.parametrize("name", ["two words", "class", "x = 1; y"])
+def test_output_of_an_indicator_that_is_no_attribute_name_is_refused(name: str) -> None:
+    class Odd(Indicator):
+        outputs = (name,)
+
+    result = run([setup(start=lambda hour, ctx: ctx.indicator(Odd(), "X"))], bars(SHORT))
+
+    assert f"outputs of Odd must be names of attributes, not {name!r}" in result.errors[0]
 
 
 @lengths
