@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from herald.components import Component, Services, Settings, component, hookimpl
     from herald.contracts import (
+        AsyncConnector,
         Close,
         Connector,
         Context,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from herald.host.hookspecs import API_VERSION
     from herald.host.plan import load_plan
     from herald.indicators import Indicator
+    from herald.live.bridge import bridge
     from herald.model import (
         Account,
         Bar,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = [
     "API_VERSION",
     "Account",
+    "AsyncConnector",
     "Bar",
     "BarSeries",
     "Close",
@@ -86,6 +89,7 @@ __all__ = [
     "Timeframe",
     "Timer",
     "__version__",
+    "bridge",
     "component",
     "hookimpl",
     "load_plan",
@@ -95,6 +99,7 @@ __all__ = [
 _HOME = {
     "API_VERSION": "herald.host.hookspecs",
     "Account": "herald.model",
+    "AsyncConnector": "herald.contracts",
     "Bar": "herald.model",
     "BarSeries": "herald.model",
     "Close": "herald.contracts",
@@ -129,6 +134,7 @@ _HOME = {
     "TimeInForce": "herald.model",
     "Timeframe": "herald.model",
     "Timer": "herald.model",
+    "bridge": "herald.live.bridge",
     "component": "herald.components",
     "hookimpl": "herald.components",
     "load_plan": "herald.host.plan",

@@ -18,7 +18,7 @@ from herald.clock import Clock
 from herald.contracts import Journal
 from herald.engine.engine import Engine
 from herald.live.messages import Acknowledge, Found, Look, Outcome, Snapshot
-from herald.live.moments import Assembler
+from herald.live.moments import Assembler, Moments
 from herald.live.orders import Desk
 from herald.live.reconcile import Reconciler
 from herald.live.recovery import Past
@@ -109,7 +109,7 @@ class Driver:
             lockstep: Recorded data: the workers wait for the engine, and time is the data's.
         """
         self.account: dict[str, Account] = {}
-        self.moments: list[int] = []
+        self.moments = Moments()
         self.handled: dict[str, int] = {}
         self.ended: set[str] = set()
         self.is_stopping = False

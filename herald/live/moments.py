@@ -4,9 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from herald.model import Bar, Moment
+import numpy as np
 
-__all__ = ["Assembler"]
+from herald.model import Bar, IntArray, Moment
+
+__all__ = ["Assembler", "Moments"]
+
+
+class Moments:
+    """Times that only grow, as an array that is not made anew for every question."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._times = np.zeros(1024, np.int64)
+        self._count = 0
+
+    def append(self, time: int) -> None:
+        """Add the next time, nanoseconds UTC."""
+        if self._count == len(self._times):
+            self._times = np.concatenate([self._times, np.zeros(self._count, np.int64)])
+        self._times[self._count] = time
+        self._count += 1
+
+    def view(self) -> IntArray:
+        """Return all times so far, shape (n,), read-only."""
+        view = self._times[: self._count]
+        view.flags.writeable = False
+        return view
 
 
 class Assembler:

@@ -24,11 +24,15 @@ from herald.model import BarSeries, DataEnded, Event, Instrument, Moment, Quote,
 __all__ = ["Replay", "ReplaySettings", "herald_connectors", "herald_validate"]
 
 
-def _moment(value: object) -> object:
+def _moment(value: object) -> int | None:
     """Turn a date of the file into nanoseconds UTC."""
-    if isinstance(value, datetime | date):
-        return parse_time(value.isoformat())
-    return parse_time(value) if isinstance(value, str) else value
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    text = value.isoformat() if isinstance(value, datetime | date) else value
+    try:
+        return parse_time(text)  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        raise ValueError(f"{value!r} is no date; write 2024-01-31 or 2024-01-31T12:00:00Z") from None
 
 
 class ReplaySettings(Settings):
@@ -38,9 +42,9 @@ class ReplaySettings(Settings):
     """Table of the connector whose history is played."""
     speed: float = Field(default=0.0, ge=0)
     """Seconds of the data in one second; 0 plays as fast as the engine can follow."""
-    start: Annotated[int | None, BeforeValidator(_moment)] = None
+    start: Annotated[Any, BeforeValidator(_moment)] = None
     """Date or date-time at which it begins (UTC unless stated); what lies before it is history. From the first bar if not set."""
-    end: Annotated[int | None, BeforeValidator(_moment)] = None
+    end: Annotated[Any, BeforeValidator(_moment)] = None
     """Date or date-time at which it ends; with the last bar where it is not set."""
     bars: int | None = Field(default=None, ge=1)
     """Most moments to play."""

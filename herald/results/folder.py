@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from herald.clock import SECOND, Clock, WallClock, format_time
 from herald.errors import DataError, NotFound
 from herald.model import BarSeries, Fill, Instrument, Note, Order, Trade
@@ -81,7 +83,8 @@ class StoredRun:
         """Return the terms of every symbol."""
         found = {}
         for symbol, terms in self.manifest["instruments"].items():
-            found[symbol] = Instrument(**{name: value for name, value in terms.items() if value is not None})
+            stated = {name: value for name, value in terms.items() if value is not None}
+            found[symbol] = msgspec.convert(stated, Instrument)
         return found
 
 

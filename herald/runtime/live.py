@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from herald import model
 from herald.clock import DAY, SECOND, Clock, SimClock, WallClock, format_time
@@ -369,7 +368,7 @@ class LiveRun:
         traded = list(dict.fromkeys(symbol for setup in setups for symbol in setup.symbols))
         max_age = round(config.conversions.max_age_seconds * 1e9)
         self.market = QuotedMarket(marks, instruments, currency, config.conversions.symbols, traded, max_age)
-        track = EquityTrack(ledger, self.market, lambda: np.array(self.driver.moments, np.int64))
+        track = EquityTrack(ledger, self.market, lambda: self.driver.moments.view())
         view = View(ledger, self.market, instruments, self.account, track)
         view.live = Facts(self)
         self.engine = Engine(ledger, self.market, feeds, view, self.account)
@@ -620,7 +619,7 @@ class LiveRun:
     ) -> RunResult:
         engine, driver = self.engine, self.driver
         ledger = engine.ledger
-        moments = np.array(driver.moments, np.int64)
+        moments = driver.moments.view()
         worth = ledger.revalue(moments, self.market.columns)
         account = self.account()
         errors = (

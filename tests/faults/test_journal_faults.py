@@ -229,7 +229,7 @@ def test_every_acknowledged_record_survives_fifty_kills(tmp_path: Path, clean_en
 
 
 @POSIX
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_acknowledged_record_survives_three_hundred_kills(tmp_path: Path, clean_env: dict[str, str]) -> None:
     assert kill(tmp_path, 300, 2, clean_env) > 1_200
 
@@ -402,7 +402,7 @@ def failing(inject: str, folder: Path, env: dict[str, str]) -> tuple[list[int], 
     return kept, failed
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("first", [12, 25, 40])
 @pytest.mark.parametrize(
     "inject",

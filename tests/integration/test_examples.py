@@ -26,12 +26,13 @@ def run(*command: str, env: dict[str, str], cwd: Path) -> str:
 
 
 def test_the_examples_are_there() -> None:
-    assert ["bad_day.toml", "own_strategy.toml", "portfolio.toml", "sma_cross.toml"] == CONFIGS
+    assert ["bad_day.toml", "own_strategy.toml", "paper.toml", "portfolio.toml", "sma_cross.toml"] == CONFIGS
     assert ["brackets.py"] == SCRIPTS
 
 
 @pytest.mark.parametrize(
-    ("name", "symbols"), [("bad_day.toml", 1), ("own_strategy.toml", 1), ("portfolio.toml", 12), ("sma_cross.toml", 1)]
+    ("name", "symbols"),
+    [("bad_day.toml", 1), ("own_strategy.toml", 1), ("paper.toml", 1), ("portfolio.toml", 12), ("sma_cross.toml", 1)],
 )
 def test_an_example_config_completes_and_trades(name: str, symbols: int, tmp_path: Path, clean_env: dict[str, str]) -> None:
     out = run("-m", "herald", "backtest", str(EXAMPLES / name), "--out", str(tmp_path), "--json", env=clean_env, cwd=tmp_path)
@@ -55,7 +56,7 @@ def test_an_example_config_shows_what_it_would_run(tmp_path: Path, clean_env: di
     for name in CONFIGS:
         out = run("-m", "herald", "plan", str(EXAMPLES / name), env=clean_env, cwd=tmp_path)
 
-        assert "connector main = files" in out
+        assert f"connector main = {'replay' if name == 'paper.toml' else 'files'}" in out
 
 
 def test_the_library_example_prints_its_trades(tmp_path: Path, clean_env: dict[str, str]) -> None:
