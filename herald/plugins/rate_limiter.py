@@ -70,7 +70,9 @@ class RateLimiterLayer:
         if call.operation is Operation.POLL and not self._count_polls:
             return proceed(call)
         urgent = call.is_urgent
-        if not self.limiter.acquire(self._wait_seconds, urgent=urgent):
+        # Who does not wait is spared what waiting needs; it is half the cost of the layer.
+        wait, limiter = self._wait_seconds, self.limiter
+        if not (limiter.acquire(wait, urgent=urgent) if wait else limiter.allow_request(urgent=urgent)):
             self._refused.add()
             raise RateLimitedError(self._name, self.limiter.wait_time(urgent=urgent))
         return proceed(call)

@@ -202,6 +202,10 @@ class _Limiter(ABC):
         Raises:
             ValueError: *timeout* is negative or not finite, or *weight* is impossible.
         """
+        if timeout is not None:
+            at_least("timeout", timeout)
+        if self._take(weight, urgent) <= 0.0:
+            return True
         deadline = self._deadline(timeout)
         waited = False
         while True:
@@ -336,8 +340,9 @@ class SlidingWindowRateLimiter(_Limiter):
         Raises:
             ValueError: *weight* is no whole number of at least 1, or more than could ever be allowed.
         """
-        if weight != 1 or urgent or self._kept:
+        if weight != 1:
             return self._take(weight, urgent, final=True) <= 0.0
+        kept = 0 if urgent else self._kept
         # The everyday case, written out: this is on the path of every call to a broker.
         with self._lock:
             now = self._clock() + self._behind
@@ -347,22 +352,27 @@ class SlidingWindowRateLimiter(_Limiter):
             else:
                 self._last = now
             oldest = self._oldest
-            if self._ends[oldest] > now:
+            if self._ends[oldest + kept - self.max_calls] > now:  # a negative index comes round, as the ring does
                 self._refused += 1
                 return False
             self._ends[oldest] = now + self.window_seconds
             oldest += 1
             self._oldest = 0 if oldest == self.max_calls else oldest
             self._allowed += 1
+            self._urgent += urgent
             return True
 
     def _take(self, weight: int, urgent: bool, *, take: bool = True, final: bool = False) -> float:
         kept = 0 if urgent else self._kept
-        whole("weight", weight)
-        if weight > self.max_calls - kept:
-            raise ValueError(_too_heavy(self.name, weight, self.max_calls, kept))
+        if weight.__class__ is not int or weight != 1:
+            whole("weight", weight)
+            if weight > self.max_calls - kept:
+                raise ValueError(_too_heavy(self.name, weight, self.max_calls, kept))
         with self._lock:
-            now = self._now()
+            now = self._clock() + self._behind
+            if now < self._last:
+                now = self._now()
+            self._last = now
             # The call fits once so many of the oldest have left that it and the reserve find room.
             end = self._ends[(self._oldest + kept + weight - 1) % self.max_calls]
             if end > now:
@@ -449,13 +459,18 @@ class TokenBucketRateLimiter(_Limiter):
 
     def _take(self, weight: int, urgent: bool, *, take: bool = True, final: bool = False) -> float:
         kept = 0.0 if urgent else self._kept
-        if weight != 1:
+        if weight.__class__ is not int or weight != 1:
             whole("weight", weight)
             if weight > self.capacity - kept + _ROUNDING:
                 raise ValueError(_too_heavy(self.name, weight, self.capacity, kept))
         with self._lock:
-            now = self._now()
-            tokens = self._level(now)
+            now = self._clock() + self._behind
+            if now < self._last:
+                now = self._now()
+            self._last = now
+            tokens = self._tokens + (now - self._filled_at) * self.rate
+            if tokens > self.capacity:
+                tokens = self.capacity
             missing = weight + kept - tokens
             if missing > _ROUNDING:
                 self._refused += final

@@ -1,0 +1,1 @@
+"""The experiments of `resilience.py`, each a function that returns what it found."""
