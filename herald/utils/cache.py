@@ -179,7 +179,7 @@ class SmartCache(Generic[K, V]):
     def get(self, key: K, default: D, *, max_age_seconds: float | None = None) -> V | D: ...
     def get(self, key: K, default: Any = None, *, max_age_seconds: float | None = None) -> Any:
         """Return the value of *key*, or *default* where there is none, its time is over, or it is older than asked."""
-        oldest = _age(max_age_seconds)
+        oldest = math.inf if max_age_seconds is None else _age(max_age_seconds)
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None and entry.error is None and self._answers(entry, self._now(), oldest):
