@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from herald.errors import ConfigError, NotFound, Problem
+from herald.errors import ConfigError, HeraldError, NotFound, Problem
 
 if TYPE_CHECKING:
     from herald.live.state import Change, StateFile, Trading
+    from herald.live.supervise import StopLevel
 
 __all__ = ["halt", "resume", "state", "state_folder", "supervise"]
 
@@ -218,12 +219,33 @@ def supervise(folder: Path | None, on_hang: str, command: tuple[str, ...], **lim
         watch,
         clock,
         random.Random(),
+        act=None if config is None else _stopper(config, command),
         tell=lambda text: click.echo(f"herald supervise: {text}", err=True),
         source=config or str(folder),
     )
     with _Signals(watchdog.stop):
         code = watchdog.run()
     raise click.exceptions.Exit(code)
+
+
+def _stopper(config: str, command: Sequence[str]) -> Callable[[StopLevel], str]:
+    """Return what carries out a stop in place of a run that was killed: through the same journal, gate and connectors."""
+
+    def act(level: StopLevel) -> str:
+        from herald.host.plan import load_plan
+        from herald.live.supervise import StopLevel
+        from herald.runtime.live import LiveRun, Task
+
+        mode = "live" if "live" in command else "paper"
+        task = Task.FLATTEN if level is StopLevel.FLATTEN else Task.CANCEL
+        run = LiveRun(load_plan(config, mode=mode), demo_only="--demo-only" in command, task=task, holds_lease=True)
+        result = run.run(lambda: False)
+        if result.errors:
+            raise HeraldError("; ".join(result.errors))
+        done = "orders withdrawn and positions closed" if task is Task.FLATTEN else "orders withdrawn"
+        return f"{done}; {len(result.fills)} fills"
+
+    return act
 
 
 class _Signals:

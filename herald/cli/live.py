@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from herald.results import RunResult
     from herald.runtime.live import LiveRun
 
-__all__ = ["live", "paper"]
+__all__ = ["live", "paper", "reconcile"]
 
 _INTERRUPTED = 130
 _NEWS = 8
@@ -83,6 +83,41 @@ def live(
         what = f"the file trades account {stated!r}, --confirm says {said}"
         raise ConfigError(file, [Problem("live.account", what, f"repeat the number: --confirm {stated}, or use --demo-only")])
     _run(file, "live", out, seconds, as_json=as_json, quiet=quiet, report=not no_report, demo_only=demo_only)
+
+
+@click.command()
+@click.argument("file", type=click.Path())
+@click.option("--dry-run", is_flag=True, help="Write nothing to the journal.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def reconcile(file: str, dry_run: bool, as_json: bool) -> None:
+    """Compare the account of FILE with its journal, now; nothing is traded.
+
+    A run that is under way does the same by itself every minute, and keeps others from its account.
+    """
+    plan = load_plan(file)
+    if plan.mode == "backtest":
+        hint = 'write mode = "paper" or "live"'
+        raise ConfigError(file, [Problem("herald.mode", "a backtest has no account to compare with", hint)])
+    from herald.runtime.live import LiveRun, Task
+
+    run = LiveRun(plan, task=Task.RECONCILE, dry=dry_run)
+    result = run.run(lambda: False)
+    findings = run.findings()
+    held = [f"{position.size:+g} {position.symbol} ({strategy})" for strategy, position in result.positions]
+    if as_json:
+        outcome = {"status": result.status, "errors": list(result.errors), "findings": findings, "positions": held}
+        click.echo(json.dumps(outcome | {"new_fills": len(result.fills)}, indent=2))
+    else:
+        click.echo(f"positions  {', '.join(held) or 'none'}")
+        click.echo(f"news       {len(result.fills)} fills that the journal did not know")
+        for one in findings:
+            click.echo(f"finding    {one}")
+        if not findings and not result.errors:
+            click.echo("the account agrees with the journal")
+    for error in result.errors:
+        click.echo(f"herald: {error}", err=True)
+    if findings or result.errors:
+        raise click.exceptions.Exit(1)
 
 
 def _run(

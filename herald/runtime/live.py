@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from herald.model import (
     Instrument,
     OrderRequest,
     Quote,
+    Record,
     RunBegan,
     RunEnded,
     RunStarted,
@@ -57,7 +59,7 @@ from herald.results import EquityCurve, RunResult
 from herald.runtime.building import Builder, Outlet, StrategySetup, costs_of, enlist, seeded, series_of, setup_of
 from herald.simulator.broker import FillRules, Intrabar
 
-__all__ = ["LiveRun"]
+__all__ = ["LiveRun", "Task"]
 
 
 _SWITCH_SECONDS = 0.000_2
@@ -91,7 +93,7 @@ class Facts:
 class _DoorOf:
     """The last step before an order leaves: the permission is good once, and for the state that holds now."""
 
-    def __init__(self, office: TokenOffice, state: StateFile, lease: AccountLease) -> None:
+    def __init__(self, office: TokenOffice, state: StateFile, lease: AccountLease | None) -> None:
         self._office = office
         self._state = state
         self._lease = lease
@@ -100,14 +102,31 @@ class _DoorOf:
         """Use up the permission of *call*."""
         request: OrderRequest = call.args[-1]
         try:
-            self._lease.check()
+            if self._lease is not None:
+                self._lease.check()
         except LeaseError as error:
             raise PermitError("lease_lost", str(error)) from error
-        self._office.redeem(call.permit, request, self._state.check())
+        generation = self._state.check()
+        denial = self._state.trading.denial(request)
+        if denial is not None:  # also what no check was asked about, such as protection that an exit places
+            raise PermitError(denial.code, denial.text)
+        self._office.redeem(call.permit, request, generation)
 
     def give_back(self, call: Call) -> None:
         """Make it valid again."""
         self._office.give_back(call.permit)
+
+
+class Task(StrEnum):
+    """What a run is for."""
+
+    TRADE = "trade"
+    RECONCILE = "reconcile"
+    """Compare the account with the journal, and end."""
+    CANCEL = "cancel"
+    """Withdraw every working order, and end."""
+    FLATTEN = "flatten"
+    """The same, and close every position."""
 
 
 class LiveRun:
@@ -138,6 +157,9 @@ class LiveRun:
         demo_only: bool = False,
         tick: Callable[[LiveRun], None] | None = None,
         in_memory: bool = False,
+        task: Task = Task.TRADE,
+        holds_lease: bool = False,
+        dry: bool = False,
         world: Clock | None = None,
     ) -> None:
         """Prepare; nothing is built or connected yet.
@@ -147,6 +169,9 @@ class LiveRun:
             demo_only: Refuse an account with real money, whatever the file says.
             tick: Called about once a second from the engine's thread, for a display.
             in_memory: Keep the paper account's book in memory; for tests.
+            task: What to do; without trading no strategy is asked anything.
+            dry: Write nothing to the journal.
+            holds_lease: The caller has the account's lease already, as a watchdog has.
             world: The clock that connectors wait on; the machine's unless given.
         """
         self.plan = plan
@@ -157,6 +182,12 @@ class LiveRun:
         self._demo_only = demo_only
         self._tick = tick
         self._in_memory = in_memory
+        self._task = task
+        self._holds_lease = holds_lease
+        self._dry = dry
+        self._last_change = 0
+        self._before = 0, 0
+        self._ended: set[str] = set()
         self._world = world or WallClock()
         self._outlet = Outlet()
         self._errors: list[str] = []
@@ -214,7 +245,7 @@ class LiveRun:
 
             def open_journal() -> Journal:
                 opened: Journal = build(part_of_journal, clock=self._world)
-                return opened
+                return _ReadOnly(opened) if self._dry else opened
 
             journal = open_journal()
             setups = [setup_of(one, plan.risk, lambda part: build(part, clock=clock), plan.seed) for one in plan.strategies]
@@ -295,12 +326,12 @@ class LiveRun:
         plan, config = self.plan, self.plan.config
         if plan.mode == "live":
             return {
-                table: _behind(connector, _DoorOf(self._office, self.state, self._leases[table]))
+                table: _behind(connector, _DoorOf(self._office, self.state, self._leases.get(table)))
                 for table, connector in connectors.items()
             }
         brokers: dict[str, GuardedConnector] = {}
         for table, connector in connectors.items():
-            door = _DoorOf(self._office, self.state, self._leases[table])
+            door = _DoorOf(self._office, self.state, self._leases.get(table))
             path = None if self._in_memory else self.folder / f"paper-{table}.sqlite"
             paper = PaperConnector(
                 connector,
@@ -341,6 +372,8 @@ class LiveRun:
                 problems += pin_problems(self.plan, table, account, demo_only=self._demo_only)
             if problems:
                 raise ConfigError(self.plan.source, problems)
+        if self._holds_lease:
+            return
         self._leases = {table: AccountLease(server, account, self._world) for table, (server, account) in names.items()}
         for lease in self._leases.values():
             lease.acquire(self.plan.mode, str(Path(self.plan.source).resolve()))
@@ -489,6 +522,8 @@ class LiveRun:
         """Give the engine the orders of earlier runs."""
         engine = self.engine
         by_name = {runner.name: runner for runner in engine.runners}
+        self._before = len(engine.ledger.fills), len(engine.ledger.trades)
+        self._ended = {order.id for order in past.orders.values() if not order.is_working}
         for name, number in past.numbers.items():
             if name in by_name:
                 by_name[name].orders = number
@@ -510,10 +545,12 @@ class LiveRun:
         """Start, run and stop; return the status."""
         engine, driver = self.engine, self.driver
         self._generation = self.state.check()
-        engine.start()
-        for runner in engine.runners:
-            if all(feed.count >= runner.warmup for feed in runner.feeds):
-                engine.admit(runner)
+        self._last_change = max((one.generation for one in self.state.trading.history), default=0)
+        if self._task is Task.TRADE:
+            engine.start()
+            for runner in engine.runners:
+                if all(feed.count >= runner.warmup for feed in runner.feeds):
+                    engine.admit(runner)
         driver.start(self.workers)
         tables = set(self.workers)
         ready = driver.run(lambda: stop() or tables <= self.reconciler.ready, self.plan.config.live.connect_seconds)
@@ -521,6 +558,9 @@ class LiveRun:
             missing = ", ".join(sorted(tables - self.reconciler.ready))
             self._errors.append(f"connector {missing} was not ready within {self.plan.config.live.connect_seconds:g} s")
             return "failed"
+        self._carry_out()
+        if self._task is not Task.TRADE:
+            return self._act()
         engine.emit(RunStarted(engine.now, self.plan.mode))
         driver.run(lambda: stop() or bool(self._errors) or (lockstep and driver.ended >= tables))
         interrupted = stop() and not driver.ended >= tables
@@ -543,20 +583,57 @@ class LiveRun:
 
     def _changed(self, generation: int) -> None:
         """Carry out what changed in the trading state."""
-        for change in self.state.trading.since(self._generation):
+        fresh = [one for one in self.state.trading.history if one.generation > self._last_change]
+        for change in fresh:
+            self._last_change = change.generation
             now = self.engine.now
             record = StateSet(now, change.scope, str(change.state.value), change.generation, change.who, change.why)
             self.spool.write((record,))
             self.engine.emit(StateChanged(now, change.scope, str(change.state.value), change.who, change.why))
             if change.state is TradingState.ACTIVE:
                 self.desk.blocked.clear()
+        if not fresh and self.state.trading.trouble:
+            self.desk.alert("state_unreadable", self.state.trading.trouble)
         self._generation = generation
+        self._carry_out()
+
+    def _carry_out(self) -> None:
+        """Do what somebody who stopped trading has asked for and nobody has done yet."""
         for change in self.state.trading.pending():
             self._withdraw(change.scope)
             if change.flatten:
                 self._flatten(change.scope)
             self.state.mark_done(change, "run", "carried out")
             self._generation = self.state.check()
+
+    def _act(self) -> str:
+        """Do what was asked for instead of trading; the connectors are ready."""
+        if self._task is Task.RECONCILE:
+            return "completed"
+        self._withdraw(ACCOUNT)
+        if self._task is Task.FLATTEN:
+            self._flatten(ACCOUNT)
+        self.desk.dispatch(self.engine.take())
+        books = self._books(ACCOUNT)
+
+        def done() -> bool:
+            return not any(book.working or (book.size and self._task is Task.FLATTEN) for book in books)
+
+        if not self.driver.run(done, self.plan.config.live.stop_seconds):
+            self._errors.append("orders or positions were left; look at the account")
+            return "failed"
+        return "completed"
+
+    def findings(self) -> list[str]:
+        """Return what a comparison with the broker found, one line each; none where both agree."""
+        strange = self.reconciler.external.items()
+        found = [f"order {name} is in doubt: the broker may or may not have it" for name in self.desk.unresolved]
+        found += [f"entry {name} in {symbol} was given up and may yet turn up" for (_, symbol), name in self.desk.blocked.items()]
+        found += [f"{size:+g} {symbol} on {table} are not Herald's" for (table, symbol), size in strange if size]
+        found += [f"{one.side.name} {one.size:g} {one.symbol} at {one.price:g} was nobody's order" for one in self.desk.external]
+        for one in self.state.trading.scopes.values():
+            found.append(f"{one.scope} is {one.state} since {format_time(one.time)} by {one.who}: {one.why}")
+        return found
 
     def _books(self, scope: str) -> Sequence[Any]:
         kind, _, name = scope.partition(":")
@@ -621,6 +698,7 @@ class LiveRun:
         ledger = engine.ledger
         moments = driver.moments.view()
         worth = ledger.revalue(moments, self.market.columns)
+        fills, trades = self._before  # what earlier runs did is theirs
         account = self.account()
         errors = (
             *self._errors,
@@ -635,9 +713,9 @@ class LiveRun:
             currency=account.currency,
             cash=ledger.cash,
             leverage=account.leverage,
-            orders=tuple(engine.orders.values()),
-            fills=tuple(ledger.fills.values()),
-            trades=tuple(ledger.trades),
+            orders=tuple(order for order in engine.orders.values() if order.id not in self._ended),
+            fills=tuple(ledger.fills.values())[fills:],
+            trades=tuple(ledger.trades)[trades:],
             equity=EquityCurve(moments, worth["equity"], worth["balance"], worth["exposure"]),
             positions=tuple((book.strategy, book.position) for book in ledger.open_books()),
             market={
@@ -656,6 +734,24 @@ class LiveRun:
                 "cash": account.balance,
             },
         )
+
+
+class _ReadOnly:
+    """A journal that is read and not written; what would be written only counts."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.id = journal.id
+        self.read, self.latest, self.close = journal.read, journal.latest, journal.close
+        self._count = 0
+
+    def append(self, records: Sequence[Record], *, durable: bool = True) -> int:
+        """Count *records*."""
+        self._count += len(records)
+        return self._count
+
+    def snapshot(self, state: bytes) -> None:
+        """Keep nothing."""
 
 
 class _Listener:
