@@ -647,9 +647,13 @@ class Call(NamedTuple):
     @property
     def is_urgent(self) -> bool:
         """Whether it can only make the account safer: a cancel, or an order that only reduces."""
-        if self.operation is Operation.SUBMIT:
+        if self.operation is _SUBMIT:
             return bool(self.args) and getattr(self.args[0], "reduce_only", False) is True
-        return self.operation is Operation.CANCEL
+        return self.operation is _CANCEL
+
+
+# A member of an enum is looked up by a Python call before 3.12; every call to a broker would pay it.
+_SUBMIT, _CANCEL = Operation.SUBMIT, Operation.CANCEL
 
 
 Handler: TypeAlias = Callable[[Call], object]

@@ -147,6 +147,7 @@ class GuardedConnector:
 
 def _innermost(name: str, connector: Connector, door: Door | None) -> Handler:
     """Return the handler that calls *connector* and lets out nothing but Herald's errors."""
+    poll = Operation.POLL  # looked up once: before 3.12 that is a Python call
     methods: dict[Operation, Callable[..., Any]] = {one: getattr(connector, one.method) for one in Operation}
 
     def innermost(call: Call) -> object:
@@ -157,7 +158,7 @@ def _innermost(name: str, connector: Connector, door: Door | None) -> Handler:
         try:
             answer = methods[operation](*args)
             # A poll that is built while it is read could lose events to an error half way; a tuple cannot.
-            return tuple(answer) if operation is Operation.POLL else answer
+            return tuple(answer) if operation is poll else answer
         except NotSent:
             if guard is not None:
                 guard.give_back(call)

@@ -15,6 +15,9 @@ from herald.utils.circuit_breaker import CircuitBreaker, CircuitState
 
 __all__ = ["CircuitBreakerLayer", "CircuitBreakerSettings", "herald_middleware"]
 
+# A member of an enum is looked up by a Python call before 3.12; every call to a broker would pay it.
+_CONNECT = Operation.CONNECT
+
 _LEVELS: Mapping[CircuitState, float] = MappingProxyType(
     {CircuitState.CLOSED: 0.0, CircuitState.HALF_OPEN: 0.5, CircuitState.OPEN: 1.0}
 )
@@ -62,7 +65,7 @@ class CircuitBreakerLayer:
 
     def __call__(self, call: Call, proceed: Handler) -> object:
         """Pass the call through the breaker."""
-        if call.operation is Operation.CONNECT:
+        if call.operation is _CONNECT:
             answer = proceed(call)
             self.breaker.report_healthy()
             return answer

@@ -14,6 +14,9 @@ from herald.utils.health_monitor import ConnectionHealthMonitor, HealthReport
 
 __all__ = ["HealthMonitorLayer", "HealthMonitorSettings", "herald_middleware"]
 
+# A member of an enum is looked up by a Python call before 3.12; every call to a broker would pay it.
+_CONNECT = Operation.CONNECT
+
 
 class HealthMonitorSettings(Settings):
     """Settings of `HealthMonitorLayer`."""
@@ -56,7 +59,7 @@ class HealthMonitorLayer:
         except (TransientError, AmbiguousError, NotConnected) as error:
             self.monitor.report_failure(error)
             raise
-        if call.operation is Operation.CONNECT:
+        if call.operation is _CONNECT:
             self.monitor.report_success()
             self._tell("healthy", "")
         return answer

@@ -14,6 +14,9 @@ from herald.utils.rate_limiter import SlidingWindowRateLimiter, TokenBucketRateL
 
 __all__ = ["RateLimiterLayer", "RateLimiterSettings", "herald_middleware"]
 
+# A member of an enum is looked up by a Python call before 3.12; every call to a broker would pay it.
+_POLL = Operation.POLL
+
 
 class RateLimiterSettings(Settings):
     """Settings of `RateLimiterLayer`."""
@@ -67,7 +70,7 @@ class RateLimiterLayer:
 
     def __call__(self, call: Call, proceed: Handler) -> object:
         """Take a place for the call, or refuse it."""
-        if call.operation is Operation.POLL and not self._count_polls:
+        if call.operation is _POLL and not self._count_polls:
             return proceed(call)
         urgent = call.is_urgent
         # Who does not wait is spared what waiting needs; it is half the cost of the layer.
