@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
@@ -389,6 +390,24 @@ def test_what_the_monitor_s_own_check_reports_is_no_news() -> None:
     assert 1 == monitor.statistics().checks
 
 
+def test_calls_that_on_reconnect_makes_do_not_hurry_the_attempts() -> None:
+    clock, broker = FakeClock(0), Broker()
+    broker.down, broker.heals = TransientError("gone"), True
+
+    def reconcile() -> None:
+        monitor.report_success()  # as a layer does for the call that subscribes
+        raise RuntimeError("books differ")
+
+    monitor = monitor_of(broker, clock, max_failures=1, random=Draws(1.0), on_reconnect=reconcile)
+    at = []
+    while clock.monotonic() < 8:
+        if monitor.tick() is not None:
+            at.append(clock.monotonic())
+        clock.advance(0.125)
+
+    assert [0.0, 0.5, 1.5, 3.5, 7.5] == at
+
+
 # --- reconnecting
 
 
@@ -599,7 +618,8 @@ def test_data_that_stays_away_fails_a_check_though_the_ping_answers() -> None:
     assert due
     assert stale
     assert ["ping", "ping", "connect", "ping"] == broker.asked
-    assert 1 == monitor.statistics().losses
+    assert monitor.health_check()
+    assert 1 == monitor.statistics().losses  # the new connection has its own time to bring data
 
 
 def test_a_report_names_the_age_of_the_data() -> None:
@@ -708,6 +728,20 @@ def test_an_outage_that_lasts_counts_while_it_lasts() -> None:
     assert (0.5, 50.0, 0.0) == (found.uptime, found.mtbf_seconds, found.mttr_seconds)
 
 
+def test_an_outage_begins_when_the_ping_that_failed_began() -> None:
+    clock = FakeClock(0)
+    broker = Broker(clock)
+    monitor = monitor_of(broker, clock, max_failures=1)
+    monitor.health_check()
+    clock.advance(8)
+    broker.down = broker.refuses = TransientError("gone")
+    broker.latency = 2.0
+
+    monitor.health_check()
+
+    assert 0.8 == pytest.approx(monitor.statistics().uptime)
+
+
 def test_latency_is_the_mean_of_the_last_successful_checks() -> None:
     clock = FakeClock(0)
     broker = Broker(clock)
@@ -722,8 +756,6 @@ def test_latency_is_the_mean_of_the_last_successful_checks() -> None:
 
 @pytest.mark.parametrize("step", [-DAY, DAY])
 def test_the_wall_clock_has_no_say(step: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
     monitor = ConnectionHealthMonitor(Broker(), 3_600)
     monitor.health_check()
     wall = time.time()
@@ -864,15 +896,13 @@ def test_while_one_thread_checks_another_gets_the_last_outcome(hangs: Hangs) -> 
 
 
 def test_a_tick_with_nothing_to_do_blocks_its_caller_for_less_than_a_millisecond() -> None:
-    from time import perf_counter
-
     monitor = ConnectionHealthMonitor(Broker(), 3_600)
     monitor.tick()
     times = []
     for _ in range(200):
-        begun = perf_counter()
+        begun = time.perf_counter()
         monitor.tick()
-        times.append(perf_counter() - begun)
+        times.append(time.perf_counter() - begun)
 
     assert sorted(times)[100] < 0.001
 
