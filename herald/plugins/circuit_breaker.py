@@ -9,7 +9,7 @@ from pydantic import Field
 
 from herald.components import Component, Services, Settings, component, hookimpl
 from herald.contracts import Call, Handler, Middleware, Operation
-from herald.errors import AmbiguousError, NotConnected, NotSupported, TransientError
+from herald.errors import AmbiguousError, CircuitOpenError, NotConnected, NotSupported, TransientError
 from herald.model import CircuitChanged
 from herald.utils.circuit_breaker import CircuitBreaker, CircuitState
 
@@ -69,7 +69,12 @@ class CircuitBreakerLayer:
             answer = proceed(call)
             self.breaker.report_healthy()
             return answer
-        return self.breaker.call(proceed, call)
+        try:
+            return self.breaker.call(proceed, call)
+        except CircuitOpenError as error:
+            if error.name == self.breaker.name:  # and not of a connector further in
+                self._refused.add()
+            raise
 
     def _changed(self, state: CircuitState) -> None:
         self._level.set(_LEVELS[state])

@@ -10,7 +10,7 @@ from herald.components import Component, Services, Settings, component, hookimpl
 from herald.contracts import Call, Handler, Middleware, Operation
 from herald.errors import AmbiguousError, NotConnected, TransientError
 from herald.model import HealthChanged
-from herald.utils.health_monitor import ConnectionHealthMonitor, HealthReport
+from herald.utils.health_monitor import ConnectionHealthMonitor, HealthReport, HealthState
 
 __all__ = ["HealthMonitorLayer", "HealthMonitorSettings", "herald_middleware"]
 
@@ -81,8 +81,9 @@ class HealthMonitorLayer:
         if report.healthy:
             self._pings.observe(report.latency)
             self._tell("healthy", "")
-        elif report.failures >= self.monitor.max_failures:
-            self._tell("lost", f"no answer to {report.failures} pings: {report.error}")
+        elif self.monitor.state is HealthState.LOST:
+            pings = "a ping" if report.failures == 1 else f"{report.failures} pings"
+            self._tell("lost", f"no answer to {pings}: {report.error}")
         else:
             self._tell("failing", str(report.error))
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from herald.contracts import Call, Middleware, Operation
+from herald.contracts import Call, Middleware, NoMetrics, Operation
 from herald.errors import (
     AmbiguousError,
     CircuitOpenError,
@@ -225,6 +228,45 @@ def test_every_change_of_the_circuit_is_told() -> None:
     assert ["OPEN", "HALF_OPEN", "CLOSED"] == told
 
 
+class Counted(NoMetrics):
+    """Metrics that count how often each counter was raised."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, float] = {}
+
+    def counter(self, name: str, text: str, labels: Mapping[str, str] | None = None) -> Any:
+        self.counts[name] = 0.0
+
+        def add(value: float = 1.0) -> None:
+            self.counts[name] += value
+
+        return SimpleNamespace(add=add)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "counter"),
+    [
+        ("circuit_breaker", {"failure_threshold": 1}, "circuit_refused_total"),
+        ("rate_limiter", {"max_calls": 1, "reserve": 0}, "rate_limited_total"),
+        ("retry", {"max_retries": 2}, "retries_total"),
+    ],
+)
+def test_a_layer_counts_what_it_refuses_or_repeats(name: str, settings: dict[str, Any], counter: str) -> None:
+    metrics = Counted()
+    component = REGISTRY.find("middleware", name).component
+    services = replace(make_services("connectors.main.middleware[0]", clock=FakeClock()), metrics=metrics)
+    layer = component.build(component.settings(**settings), services)
+
+    def broker(call: Call) -> object:
+        raise TransientError("no answer")
+
+    for _ in range(2 if name == "retry" else 3):
+        with pytest.raises(ConnectorError):
+            layer(QUOTE, broker)
+
+    assert {counter: 4.0 if name == "retry" else 2.0} == metrics.counts
+
+
 # --- rate limiter
 
 
@@ -381,6 +423,17 @@ def test_lost_is_told_after_the_failures_that_mean_it_and_healthy_when_it_is_bac
     tick(stand)
 
     assert ["healthy", "failing", "lost", "healthy"] == states(stand)
+
+
+def test_a_failed_call_and_the_check_that_it_made_due_mean_lost() -> None:
+    stand = Stand(("health_monitor", {"max_failures": 3}))
+    tick(stand)
+    stand.default = TransientError("no answer")
+    stand.outcome(QUOTE)
+    tick(stand)
+
+    assert ["healthy", "lost"] == states(stand)
+    assert "no answer to a ping: no answer" == stand.events[-1].text  # type: ignore[attr-defined]
 
 
 def test_the_connector_and_not_the_layer_is_named() -> None:
