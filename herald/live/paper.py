@@ -78,6 +78,7 @@ class PaperBook:
             self._db.execute("CREATE INDEX IF NOT EXISTS by_tag ON orders (tag)")
             self._db.execute("CREATE TABLE IF NOT EXISTS fills (number INTEGER PRIMARY KEY, time INTEGER, data BLOB)")
             self._db.execute("CREATE TABLE IF NOT EXISTS account (id TEXT)")
+            self._db.execute("CREATE TABLE IF NOT EXISTS played (time INTEGER)")
         except (sqlite3.Error, OSError) as error:
             raise ConnectorError(
                 f"the paper account {str(path)!r} cannot be opened: {error}; move it away to begin anew"
@@ -99,6 +100,16 @@ class PaperBook:
             self._db.execute("INSERT INTO account VALUES (?)", (fresh,))
             return fresh
         return str(found[0])
+
+    def played(self) -> int:
+        """Return up to which time recorded data was played, nanoseconds UTC; 0 where none was."""
+        found = self._db.execute("SELECT time FROM played").fetchone()
+        return 0 if found is None else int(found[0])
+
+    def play(self, time: int) -> None:
+        """Note that recorded data was played up to *time*."""
+        self._db.execute("DELETE FROM played")
+        self._db.execute("INSERT INTO played VALUES (?)", (time,))
 
     def order(self, order: Order) -> None:
         """Keep an order in its last state."""
@@ -205,6 +216,7 @@ class PaperConnector:
         self._out: list[Event] = []
         self._lockstep = data.capabilities().lockstep
         self._waiting: Event | None = None
+        self._played = book.played() if self._lockstep else 0
         self._orders: dict[str, Order] = {}
         self._now = 0
         self._simulator = Simulator(
@@ -350,9 +362,15 @@ class PaperConnector:
             news = self._data.poll()
             if len(news) != 1:
                 return news  # nothing, for a replay tells one moment at a time
-            self._waiting = news[0]
+            event = news[0]
+            if isinstance(event, Moment | Bar):
+                if event.time <= self._played:
+                    return ()  # an earlier run of this account has seen it
+                self._played = event.time
+            self._waiting = event
             with self._book:
-                self._match(self._waiting)
+                self._book.play(self._played)
+                self._match(event)
             if self._out:
                 return self._taken()
         event, self._waiting = self._waiting, None

@@ -64,6 +64,7 @@ class Replay(HistoryConnector):
         self._now = settings.start or 0
         self._began: tuple[float, int] | None = None
         self._has_ended = False
+        self._known = 0
 
     def connect(self) -> None:
         """Connect the source."""
@@ -95,7 +96,9 @@ class Replay(HistoryConnector):
     def bars(self, symbol: str, timeframe: Timeframe, start: int | None, end: int | None) -> BarSeries:
         """Return the bars of the source; once something is played, up to that time: the future is not there yet."""
         limit = end
-        if self._ahead is not None:
+        if self._ahead is None:
+            self._known = max(self._known, 0 if end is None else end)  # what is history already is not played again
+        else:
             limit = self._now if end is None else min(end, self._now)
         return self._source.bars(symbol, timeframe, start, limit)
 
@@ -129,7 +132,7 @@ class Replay(HistoryConnector):
         if not moments:
             names = ", ".join(symbol for symbol, _ in self._feeds)
             raise DataError(f"there is nothing of {names} to play between start and end; change the settings of the replay")
-        times = sorted(moments)[: self._settings.bars]
+        times = [time for time in sorted(moments)[: self._settings.bars] if time > self._known]
         self._ahead = deque(Moment(time, tuple(moments[time])) for time in times)
 
     def poll(self) -> Sequence[Event]:

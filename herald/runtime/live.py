@@ -227,13 +227,16 @@ class LiveRun:
                 self._patiently(connector.connect)
                 stack.callback(connector.disconnect)
             lockstep = all(connector.capabilities().lockstep for connector in raw.values())
-            clock: Clock = SimClock(max(c.capabilities().starts_at for c in raw.values())) if lockstep else self._world
+            books = self._paper_books(raw)
+            begins = [connector.capabilities().starts_at for connector in raw.values()]
+            played = [book.played() for book in books.values()]  # a replay goes on where an earlier run of it ended
+            clock: Clock = SimClock(max(*begins, *played, 0)) if lockstep else self._world
             wanted, known = series_of(plan, raw, self._currency(raw))
             self.table_of = {symbol: table for (symbol, _), table in wanted.items()}
             instruments = {symbol: known[symbol] for symbol in self.table_of}
             feeds, series = self._feeds(raw, wanted, instruments, clock)
             self._take_leases(raw, stack)
-            connectors = self._brokers(raw, instruments, feeds, clock)
+            connectors = self._brokers(raw, books, instruments, feeds, clock)
             accounts = {table: connector.account() for table, connector in connectors.items()}
             observers: dict[str, Observer] = {}
             for part in plan.observers:
@@ -277,6 +280,12 @@ class LiveRun:
                     raise
                 self._world.sleep(0.2)
 
+    def _paper_books(self, connectors: Mapping[str, Connector]) -> dict[str, PaperBook]:
+        """Open the book of every paper account; there is none in live mode."""
+        if self.plan.mode == "live":
+            return {}
+        return {table: PaperBook(None if self._in_memory else self.folder / f"paper-{table}.sqlite") for table in connectors}
+
     def _currency(self, connectors: Mapping[str, Connector]) -> str:
         """Return the currency of the account: the file's on paper, the broker's live."""
         if self.plan.mode == "paper":
@@ -318,6 +327,7 @@ class LiveRun:
     def _brokers(
         self,
         connectors: Mapping[str, Connector],
+        books: Mapping[str, PaperBook],
         instruments: Mapping[str, Instrument],
         feeds: Sequence[Feed],
         clock: Clock,
@@ -332,10 +342,9 @@ class LiveRun:
         brokers: dict[str, GuardedConnector] = {}
         for table, connector in connectors.items():
             door = _DoorOf(self._office, self.state, self._leases.get(table))
-            path = None if self._in_memory else self.folder / f"paper-{table}.sqlite"
             paper = PaperConnector(
                 connector,
-                PaperBook(path),
+                books[table],
                 [(feed.symbol, Timeframe(feed.span // SECOND)) for feed in feeds if self.table_of[feed.symbol] == table],
                 [(one.name, symbol) for one in plan.strategies if one.connector == table for symbol in one.symbols],
                 instruments,
