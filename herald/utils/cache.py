@@ -279,15 +279,9 @@ class SmartCache(Generic[K, V]):
             Exception: What *fetch* raised. All who waited for it get the same object.
         """
         if max_age_seconds is None:
-            with self._lock:  # the usual case, kept short
-                entry = self._entries.get(key)
-                if entry is not None:
-                    now = self._clock() + self._behind
-                    if self._last <= now < entry.expires and entry.error is None:
-                        self._last = now
-                        self._entries.move_to_end(key)
-                        self._hits += 1
-                        return entry.value  # type: ignore[no-any-return]
+            entry = self._hit(key)
+            if entry is not None:
+                return entry.value  # type: ignore[no-any-return]
         if inspect.iscoroutinefunction(fetch):
             raise TypeError(f"fetch of {key!r} is an async function; use await get_or_fetch_async(...)")
         lives = self._lives(ttl_seconds)
@@ -322,6 +316,10 @@ class SmartCache(Generic[K, V]):
         *timeout* bounds the whole call here, a fetch of one's own included, which is cancelled then. A task that is
         cancelled while it fetches, by that or by somebody else, is replaced by one of those who wait.
         """
+        if max_age_seconds is None:
+            entry = self._hit(key)
+            if entry is not None:
+                return entry.value  # type: ignore[no-any-return]
         import asyncio
 
         lives = self._lives(ttl_seconds)
@@ -344,6 +342,20 @@ class SmartCache(Generic[K, V]):
                 return cast("V", self._given_up(key, limit, oldest))
             if not flight.abandoned:
                 return cast("V", self._landed(flight, oldest))
+
+    def _hit(self, key: K) -> _Entry | None:
+        """Return the entry of *key* in the usual case: there is one, it is no error, and its time is not over."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None or entry.error is not None:
+                return None
+            now = self._clock() + self._behind
+            if not self._last <= now < entry.expires:
+                return None
+            self._last = now
+            self._entries.move_to_end(key)
+            self._hits += 1
+            return entry
 
     # --- one flight a key -------------------------------------------------------------------------
 
