@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +29,8 @@ from herald.model import (
 __all__ = ["EquityTrack", "Gate", "LiveFacts", "View"]
 
 _FINE = Standing()
+_MANY = 4
+"""Checks from which on it pays to look once for all of them."""
 
 
 class EquityTrack:
@@ -113,6 +116,14 @@ class View:
         self.sent: list[int] = []
         self._went: list[str] = []
         self._newest = ""
+        self._fills: list[Fill] = []
+        self._fill_marks: list[int] = []
+        self._trade_marks: list[int] = []
+        self._past_equity = 0, 0.0
+        self._is_held = False
+        self._held_account: Account | None = None
+        self._held_working: Sequence[Order] | None = None
+        self._held_positions: Sequence[tuple[str, Position]] | None = None
         self._ledger = ledger
         self._market = market
         self._instruments = instruments
@@ -122,6 +133,15 @@ class View:
         self.price_time = market.price_time
         self.rate = market.rate
 
+    def hold(self) -> None:
+        """Answer from one look until `release`: while a gate is asked, nothing changes."""
+        self._is_held = True
+        self._held_account = self._held_working = self._held_positions = None
+
+    def release(self) -> None:
+        """Look anew for every question."""
+        self._is_held = False
+
     @property
     def now(self) -> int:
         """The time of the event being handled, nanoseconds UTC."""
@@ -130,7 +150,11 @@ class View:
     @property
     def account(self) -> Account:
         """The account, valued at the last prices."""
-        return self._account()
+        if not self._is_held:
+            return self._account()
+        if self._held_account is None:
+            self._held_account = self._account()
+        return self._held_account
 
     def instrument(self, symbol: str) -> Instrument:
         """Return the terms of *symbol*."""
@@ -142,13 +166,23 @@ class View:
 
     def positions(self) -> Sequence[tuple[str, Position]]:
         """Return (strategy, position) of every open book, in config order."""
-        return [(book.strategy, book.position) for book in self._ledger.open_books()]
+        if self._is_held and self._held_positions is not None:
+            return self._held_positions
+        found = [(book.strategy, book.position) for book in self._ledger.open_books()]
+        self._held_positions = found
+        return found
 
     def working(self, strategy: str | None = None, symbol: str | None = None) -> Sequence[Order]:
         """Return working orders, oldest first within a book."""
         if strategy is not None and symbol is not None:
             one = self._ledger.books.get((strategy, symbol))
             return list(one.working.values()) if one is not None and one.working else []
+        if strategy is None and symbol is None:
+            if self._is_held and self._held_working is not None:
+                return self._held_working
+            found = [order for book in self._ledger.books.values() if book.working for order in book.working.values()]
+            self._held_working = found
+            return found
         return [
             order
             for book in self._ledger.books.values()
@@ -212,24 +246,21 @@ class View:
         self._went.extend(reversed(fresh))
 
     def fills_since(self, time: int) -> Sequence[Fill]:
-        """Return the executions at or after *time*, oldest first."""
-        found: list[Fill] = []
-        for fill in reversed(self._ledger.fills.values()):
-            if fill.time < time:
-                break
-            found.append(fill)
-        found.reverse()
-        return found
+        """Return the executions at or after *time*, oldest first, and those that became known later than one of them."""
+        fills, marks = self._fills, self._fill_marks
+        fresh = len(self._ledger.fills) - len(fills)
+        if fresh:
+            for fill in reversed(list(islice(reversed(self._ledger.fills.values()), fresh))):
+                fills.append(fill)
+                marks.append(max(fill.time, marks[-1]) if marks else fill.time)
+        return fills[bisect_left(marks, time) :]
 
     def trades_since(self, time: int) -> Sequence[Trade]:
-        """Return the round trips closed at or after *time*, oldest first."""
-        found: list[Trade] = []
-        for trade in reversed(self._ledger.trades):
-            if trade.exit_time < time:
-                break
-            found.append(trade)
-        found.reverse()
-        return found
+        """Return the round trips closed at or after *time*, oldest first, and those that became known later than one of them."""
+        trades, marks = self._ledger.trades, self._trade_marks
+        for trade in trades[len(marks) :] if len(trades) > len(marks) else ():
+            marks.append(max(trade.exit_time, marks[-1]) if marks else trade.exit_time)
+        return trades[bisect_left(marks, time) :]
 
     def equity_peak(self) -> float:
         """Return the highest equity so far."""
@@ -237,7 +268,13 @@ class View:
 
     def equity_at(self, time: int) -> float:
         """Return the equity at the last moment at or before *time*."""
-        return self._track.at(time)
+        if time >= self.now:
+            return self._track.at(time)
+        known, equity = self._past_equity
+        if known != time:  # what is past does not change any more
+            equity = self._track.at(time)
+            self._past_equity = time, equity
+        return equity
 
     def reduces(self, request: OrderRequest) -> bool:
         """Return whether *request* can only make the book's position smaller."""
@@ -260,9 +297,21 @@ class Gate:
         self.checks = tuple((name, check.check, check.exempts_reductions) for name, check in checks)
         self.exempts = any(exempts for _, _, exempts in self.checks)
         self._view = view
+        self._ask = self._ask_all if len(self.checks) < _MANY else self._ask_held
 
     def ask(self, request: OrderRequest, may_reduce: bool) -> Denial | None:
         """Return why *request* is refused, or None; *may_reduce* is False where it surely adds to a position."""
+        return self._ask(request, may_reduce)
+
+    def _ask_held(self, request: OrderRequest, may_reduce: bool) -> Denial | None:
+        """Ask many checks, which would look at the same things again and again."""
+        self._view.hold()
+        try:
+            return self._ask_all(request, may_reduce)
+        finally:
+            self._view.release()
+
+    def _ask_all(self, request: OrderRequest, may_reduce: bool) -> Denial | None:
         view = self._view
         reduces = may_reduce and view.reduces(request)
         for name, check, exempts in self.checks:

@@ -142,7 +142,7 @@ class TestDuplicateOrder(TestMaxOrdersPerMinute):
 
 class TestRepeatedExecution(OneCheck):
     component: ClassVar[Component[RiskCheck]] = COMPONENTS["repeated_execution"]
-    settings = component.settings(fills=3, seconds=10)
+    settings = component.settings(executions=3, seconds=10)
     allowed: ClassVar[Sequence[OrderRequest]] = [buy(0.1)]
     refused: ClassVar[Sequence[OrderRequest]] = [buy(0.1)]
 

@@ -52,8 +52,10 @@ class Growing(Generic[T]):
         self._floor = floor
         self._last = ()
         if found:
-            self._time = time = self._time_of(found[-1])
-            self._last = [one for one in found if self._time_of(one) == time]
+            # What became known late has an earlier time: the list is told from where its latest time stands first.
+            times = list(map(self._time_of, found))
+            self._time = max(times)
+            self._last = found[times.index(self._time) :]
         return anew, found[known:]
 
 

@@ -29,6 +29,7 @@ __all__ = [
 
 # Lots are whole steps kept to ten decimals; anything smaller than this is the dust of adding them.
 _DUST = 1e-9
+_BUY = Side.BUY
 
 
 def _entries(orders: Iterable[Order], request: OrderRequest) -> list[Order]:
@@ -134,12 +135,15 @@ class MaxExposure:
         self._symbol = settings.symbol_amount, settings.symbol_fraction, "symbol_fraction"
         self._total = settings.total_amount, settings.total_fraction, "total_fraction"
         self._net = settings.net_amount, settings.net_fraction, "net_fraction"
+        amounts, fractions = zip(self._symbol[:2], self._total[:2], strict=True)
+        self._amount = min((one for one in amounts if one is not None), default=math.inf)
+        self._fraction = min((one for one in fractions if one is not None), default=math.inf)
         self._is_gross = any(limit is not None for limit in (*self._symbol[:2], *self._total[:2]))
         self._is_net = any(limit is not None for limit in self._net[:2])
 
     def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
         """Return a denial where the exposure would pass a limit."""
-        if self._is_gross:
+        if self._is_gross and not self._is_far(request, view):
             worth = {symbol: abs(view.notional(symbol, held)) for symbol, held in _possible_lots(request, view).items()}
             refusal = _exceeds(f"exposure in {request.symbol}", worth[request.symbol], self._symbol, view) or _exceeds(
                 "total exposure", sum(worth.values()), self._total, view
@@ -147,6 +151,23 @@ class MaxExposure:
             if refusal is not None:
                 return refusal
         return _exceeds("net exposure", _net_worth(request, view), self._net, view) if self._is_net else None
+
+    def _is_far(self, request: OrderRequest, view: RiskView) -> bool:
+        """Return whether even the sum of everything held and asked for keeps every limit: a shortcut past the exact sum."""
+        limit = self._amount
+        if self._fraction < math.inf:
+            limit = min(limit, self._fraction * view.account.equity)
+        lots = {request.symbol: request.size}
+        for _, position in view.positions():
+            symbol = position.symbol
+            lots[symbol] = lots.get(symbol, 0.0) + abs(position.size)
+        for order in view.working():
+            asked = order.request
+            lots[asked.symbol] = lots.get(asked.symbol, 0.0) + asked.size
+        total = 0.0
+        for symbol, size in lots.items():
+            total += view.notional(symbol, size)
+        return 0 <= total <= limit
 
 
 def _exceeds(what: str, value: float, limits: tuple[float | None, float | None, str], view: RiskView) -> Denial | None:
@@ -182,13 +203,13 @@ def _possible_lots(request: OrderRequest, view: RiskView) -> dict[str, float]:
     books: dict[tuple[str, str], list[float]] = {key: [0.0, 0.0, 0.0]}
     for strategy, position in view.positions():
         books[strategy, position.symbol] = [position.size, 0.0, 0.0]
-    books[key][1 if request.side is Side.BUY else 2] = request.size
+    books[key][1 if request.side is _BUY else 2] = request.size
     for order in view.working():
         asked = order.request
         if asked.reduce_only or asked.parent or asked.id == request.id:
             continue
         book = books.setdefault((asked.strategy, asked.symbol), [0.0, 0.0, 0.0])
-        book[1 if asked.side is Side.BUY else 2] += order.remaining
+        book[1 if asked.side is _BUY else 2] += asked.size - order.filled
     lots: dict[str, float] = {}
     for (_, symbol), (held, up, down) in books.items():
         lots[symbol] = lots.get(symbol, 0.0) + max(abs(held), abs(held + up), abs(held - down))
@@ -222,11 +243,14 @@ class FreeMargin:
         account = view.account
         held = view.position(request.strategy, request.symbol).size
         added = abs(held + request.side * request.size) - abs(held)
-        needed = _margin(request.symbol, added if added > 0 else 0.0, account.leverage, view)
+        lots = {request.symbol: added if added > 0 else 0.0}
         for order in view.working():
             asked = order.request
             if not (asked.reduce_only or asked.parent or asked.id == request.id):
-                needed += _margin(asked.symbol, order.remaining, account.leverage, view)
+                lots[asked.symbol] = lots.get(asked.symbol, 0.0) + asked.size - order.filled
+        needed = 0.0
+        for symbol, size in lots.items():
+            needed += _margin(symbol, size, account.leverage, view)
         least = max(self._fraction * account.equity, self._amount)
         left = account.margin_free - needed
         if left >= least:
@@ -262,11 +286,19 @@ class WorkingNotional:
 
     def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
         """Return a denial where the working entries would be worth too much."""
-        value = _worth(request, request.size, view)
+        # Lots times price by symbol; what has no price of its own is worth the last one.
+        symbol = request.symbol
+        prices = {symbol: request.size * _price(request, view)}
         for order in view.working():
             asked = order.request
             if not (asked.reduce_only or asked.parent or asked.id == request.id):
-                value += _worth(asked, order.remaining, view)
+                at = asked.limit if asked.limit is not None else asked.stop
+                if at is None:
+                    at = view.price(asked.symbol)
+                prices[asked.symbol] = prices.get(asked.symbol, 0.0) + (asked.size - order.filled) * at
+        value = 0.0
+        for symbol, price in prices.items():
+            value += price * view.instrument(symbol).contract_size * view.rate(symbol)
         limit, name = math.inf, "amount"
         if self._fraction is not None:
             limit, name = self._fraction * view.account.equity, f"fraction {self._fraction:g} of equity"
@@ -281,13 +313,10 @@ class WorkingNotional:
         return Denial("working_notional", f"{what}; the limit is {limit:.2f} ({name})")
 
 
-def _worth(request: OrderRequest, size: float, view: RiskView) -> float:
-    """Return what *size* lots (not signed) of a request are worth at its own price, else at the last, account currency."""
-    symbol = request.symbol
+def _price(request: OrderRequest, view: RiskView) -> float:
+    """Return the price that a request states, else the last one."""
     price = request.limit if request.limit is not None else request.stop
-    if price is None:
-        return view.notional(symbol, size)
-    return size * view.instrument(symbol).contract_size * price * view.rate(symbol)
+    return view.price(request.symbol) if price is None else price
 
 
 class OpenOrdersSettings(Settings):
@@ -332,7 +361,10 @@ class MaxOpenPositions:
 
     def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
         """Return a denial where *request* would open one position too many."""
-        books = {(strategy, position.symbol) for strategy, position in view.positions()}
+        positions = view.positions()
+        if len(positions) + len(view.working()) < self._limit:
+            return None  # however they overlap
+        books = {(strategy, position.symbol) for strategy, position in positions}
         books |= {(order.request.strategy, order.request.symbol) for order in _entries(view.working(), request)}
         if (request.strategy, request.symbol) in books or len(books) < self._limit:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -26,8 +27,8 @@ __all__ = [
 ]
 
 
-def _closed(view: RiskView, time: int) -> list[Trade]:
-    return list(view.trades_since(time))
+def _closed(view: RiskView, time: int) -> Sequence[Trade]:
+    return view.trades_since(time)
 
 
 def _closed_at(trade: Trade) -> int:

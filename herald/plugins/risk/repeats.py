@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
@@ -25,12 +26,12 @@ __all__ = [
 ]
 
 
-def _sent(view: RiskView, time: int) -> list[tuple[int, OrderRequest]]:
-    return list(view.requests_since(time))
+def _sent(view: RiskView, time: int) -> Sequence[tuple[int, OrderRequest]]:
+    return view.requests_since(time)
 
 
-def _filled(view: RiskView, time: int) -> list[Fill]:
-    return list(view.fills_since(time))
+def _filled(view: RiskView, time: int) -> Sequence[Fill]:
+    return view.fills_since(time)
 
 
 def _sent_at(one: tuple[int, OrderRequest]) -> int:
@@ -58,6 +59,7 @@ class DuplicateOrder:
         self._span = round(settings.seconds * SECOND)
         self._past: Growing[tuple[int, OrderRequest]] = Growing(_sent, _sent_at)
         self._ids: dict[str, int] = {}
+        self._recent: deque[tuple[int, OrderRequest]] = deque()
 
     def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
         """Return a denial where the same was asked for before; a change of a working order is no duplicate of it."""
@@ -65,8 +67,10 @@ class DuplicateOrder:
         anew, news = self._past.news(view)
         if anew:
             ids.clear()
-        for time, one in news:
-            ids[one.id] = time
+            self._recent.clear()
+        for sent in news:
+            ids[sent[1].id] = sent[0]
+            self._recent.append(sent)
         used = ids.get(request.id)
         if used is not None:
             for order in view.working(request.strategy, request.symbol):
@@ -74,10 +78,10 @@ class DuplicateOrder:
                     return None
             text = f"the id {request.id!r} was used at {format_time(used)}; an intent is sent once"
             return Denial("duplicate_order", text)
-        since = view.now - self._span
-        if not view.orders_since(since + 1):
-            return None
-        for time, one in view.requests_since(since + 1):
+        recent, since = self._recent, view.now - self._span
+        while recent and recent[0][0] <= since:
+            recent.popleft()
+        for time, one in recent:
             if (
                 one.symbol == request.symbol
                 and one.side is request.side
@@ -97,7 +101,7 @@ class ParentSettings(Settings):
     """Settings of `MaxOrdersPerParent`."""
 
     limit: int = Field(20, ge=1)
-    """Most orders that one strategy sends because of one event: one bar, one quote, one timer."""
+    """Most orders that one strategy sends in one symbol because of one event: one bar, one quote, one timer."""
     per_tag: int | None = Field(None, ge=1)
     """Most orders of one strategy and symbol with the same tag, for strategies that name a large order so and slice it."""
     tag_seconds: float = Field(86_400.0, gt=0)
@@ -126,10 +130,11 @@ class MaxOrdersPerParent:
         """Return a denial where the parent has children enough."""
         now, strategy = view.now, request.strategy
         if view.orders_since(now) >= self._limit:
-            count = sum(1 for _, one in view.requests_since(now) if one.strategy == strategy)
+            symbol = request.symbol
+            count = sum(1 for _, one in view.requests_since(now) if one.strategy == strategy and one.symbol == symbol)
             if count >= self._limit:
-                text = f"{strategy!r} sent {count} orders because of one event, at {format_time(now)}; the limit is {self._limit}"
-                return Denial("max_orders_per_parent", text)
+                what = f"{strategy!r} sent {count} orders in {symbol} because of one event, at {format_time(now)}"
+                return Denial("max_orders_per_parent", f"{what}; the limit is {self._limit}")
         if self._per_tag is not None and request.tag:
             count = self._tagged(request, view)
             if count >= self._per_tag:
@@ -201,10 +206,10 @@ class OrderToFillRatio:
 class RepeatedSettings(Settings):
     """Settings of `RepeatedExecution`."""
 
-    fills: int = Field(30, ge=2)
-    """So many executions of one strategy ..."""
+    executions: int = Field(10, ge=2)
+    """So many orders of one strategy in one symbol, filled wholly or in part ..."""
     seconds: float = Field(60.0, gt=0)
-    """... within so many seconds disable it."""
+    """... within so many seconds disable the strategy."""
     since: str = ""
     """Executions before this time (ISO 8601, UTC unless stated) do not count: a person who has looked into it writes it."""
 
@@ -228,9 +233,9 @@ class RepeatedSettings(Settings):
 class RepeatedExecution:
     """Disables a strategy that trades faster than anybody watches, until a person enables it again.
 
-    Nothing is latched here: what was executed stays executed. Once *fills* executions of a strategy lie within *seconds*,
+    Nothing is latched here: what was executed stays executed. Once so many executions of a strategy lie within *seconds*,
     they do so for ever, and the strategy's entries are refused for ever, whatever happens after. Only *since* takes executions
-    out of the count, and it is written by hand.
+    out of the count, and it is written by hand. The fills of one order are one execution.
 
     Source:
         Commission Delegated Regulation (EU) 2017/589 (RTS 6), Article 15(3): repeated automated execution throttles.
@@ -240,11 +245,12 @@ class RepeatedExecution:
 
     def __init__(self, settings: RepeatedSettings, services: Services) -> None:
         """Keep the limits."""
-        self._limit = settings.fills
+        self._limit = settings.executions
         self._span = round(settings.seconds * SECOND)
         self._floor = parse_time(settings.since) if settings.since else 0
         self._past: Growing[Fill] = Growing(_filled, _filled_at)
-        self._recent: dict[str, deque[int]] = {}
+        self._recent: dict[tuple[str, str], deque[int]] = {}
+        self._orders: dict[str, None] = {}
         self._disabled: dict[str, int] = {}
 
     def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
@@ -252,17 +258,22 @@ class RepeatedExecution:
         anew, news = self._past.news(view, self._floor)
         if anew:
             self._recent.clear()
+            self._orders.clear()
             self._disabled.clear()
         for fill in news:
-            self._count(strategy_of(fill.order_id), fill.time)
+            self._count(fill)
         disabled = self._disabled.get(request.strategy)
         if disabled is None:
             return None
-        what = f"{request.strategy!r} had {self._limit} executions within {self._span / SECOND:g} s at {format_time(disabled)}"
+        what = f"{request.strategy!r} had {self._limit} executions in {self._span / SECOND:g} s at {format_time(disabled)}"
         return Denial("repeated_execution", f"{what}; it is disabled until a person writes a later since = to the check")
 
-    def _count(self, strategy: str, time: int) -> None:
-        times = self._recent.setdefault(strategy, deque(maxlen=self._limit))
-        times.append(time)
-        if len(times) == self._limit and time - times[0] < self._span:
-            self._disabled.setdefault(strategy, time)
+    def _count(self, fill: Fill) -> None:
+        strategy = strategy_of(fill.order_id)
+        if fill.order_id in self._orders:
+            return
+        self._orders[fill.order_id] = None
+        recent = self._recent.setdefault((strategy, fill.symbol), deque(maxlen=self._limit))
+        recent.append(fill.time)
+        if len(recent) == self._limit and fill.time - recent[0] < self._span:
+            self._disabled.setdefault(strategy, fill.time)
