@@ -71,6 +71,10 @@ class GuardedConnector:
         """Return the same connector in the same layers, with *door* before it."""
         return GuardedConnector(self.name, self._connector, self._layers, door)
 
+    def parts(self) -> tuple[Connector, tuple[Middleware, ...]]:
+        """Return the bare connector and its layers, outermost first."""
+        return self._connector, self._layers
+
     def tick(self) -> None:
         """Let every layer do what must happen without a call, the innermost first."""
         for tick in self._ticks:

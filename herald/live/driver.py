@@ -93,6 +93,7 @@ class Driver:
         seconds: Callable[[], float],
         *,
         lockstep: bool,
+        pace: float = 1.0,
     ) -> None:
         """Prepare; the workers follow in `start`.
 
@@ -107,6 +108,7 @@ class Driver:
             housekeeping: What to do without a message.
             seconds: Real seconds that never go back; duties come round in real time, also where the data has its own.
             lockstep: Recorded data: the workers wait for the engine, and time is the data's.
+            pace: Seconds of *seconds* in one of the wall's, > 0.
         """
         self.account: dict[str, Account] = {}
         self.moments = Moments()
@@ -122,6 +124,7 @@ class Driver:
         self._past = past
         self._housekeeping = housekeeping
         self._lockstep = lockstep
+        self._pace = pace
         # (connector, message, whether the worker waits for it to be dealt with)
         self._inbox: queue.SimpleQueue[tuple[str, Message | Outcome, bool]] = queue.SimpleQueue()
         self._workers: dict[str, Worker] = {}
@@ -167,9 +170,9 @@ class Driver:
             if now >= self._next_second:
                 self._next_second = now + 1.0
                 self._second(now)
-            wait = max(self._next_second - now, 0.001)
+            wait = (self._next_second if end is None else min(self._next_second, end)) - now
             try:
-                table, message, waits = get(timeout=wait if end is None else max(min(wait, end - now), 0.001))
+                table, message, waits = get(timeout=max(wait / self._pace, 0.001))
             except queue.Empty:
                 continue
             handle(table, message)

@@ -87,11 +87,13 @@ class WorkerClock:
     """The clock that a connector and its layers wait on: a wait lets more urgent jobs of the same worker through."""
 
     def __init__(self, clock: Clock) -> None:
-        """Tell the time by *clock*; wait as `wait` says once a worker is there."""
+        """Tell the time by *clock*; wait as `wait` says once a worker is there, and for a job as `rest` says."""
         self._clock = clock
         self.now = clock.now
         self.monotonic = clock.monotonic
         self.wait: Callable[[float], None] = clock.sleep
+        pace = float(getattr(clock, "pace", 1.0))  # seconds of a clock that runs faster than the wall's, in one of the wall's
+        self.rest: Callable[[threading.Condition, float], object] = lambda wake, seconds: wake.wait(seconds / pace)
 
     def sleep(self, seconds: float) -> None:
         """Wait without holding up what is more urgent.
@@ -174,6 +176,18 @@ class Worker:
             heapq.heappush(self._jobs, (lane, self._count, job))
             self._wake.notify()
 
+    def turn(self) -> float:
+        """Do the most urgent job and whatever is due, for somebody who drives the worker instead of its thread.
+
+        Returns:
+            Seconds in which there is nothing to do unless somebody puts a job; 0 or less for none.
+        """
+        job = self._take(0.0)
+        if job is not None:
+            self._serve(job)
+        self._turn()
+        return 0.0 if self._jobs else self._until_due()
+
     def stop(self, timeout: float) -> bool:
         """Do the jobs that wait, disconnect and end; return whether that came about within *timeout* seconds."""
         with self._wake:
@@ -219,7 +233,7 @@ class Worker:
         """Return the most urgent job of the first *lanes*, waiting up to *seconds* for one; None where there is none."""
         with self._wake:
             if not (self._jobs and self._jobs[0][0] <= lanes) and seconds > 0 and not self._stopping:
-                self._wake.wait(seconds)
+                self._clock.rest(self._wake, seconds)
             if self._jobs and self._jobs[0][0] <= lanes:
                 return heapq.heappop(self._jobs)[2]
         return None
@@ -271,7 +285,7 @@ class Worker:
                     self.busy_since = busy
             elif self._depth >= _NESTED:
                 with self._wake:
-                    self._wake.wait(left)
+                    self._clock.rest(self._wake, left)
 
     def _tell(self, message: Message) -> None:
         self._delivered += 1

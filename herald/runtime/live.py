@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import msgspec
 
 from herald import model
 from herald.clock import DAY, SECOND, Clock, SimClock, WallClock, format_time
-from herald.contracts import Call, Connector, Journal, Observer, Standing
+from herald.contracts import Call, Connector, Journal, Middleware, Observer, Standing
 from herald.engine.book import Ledger
 from herald.engine.engine import Engine
 from herald.engine.feed import Feed
@@ -59,10 +60,14 @@ from herald.results import EquityCurve, RunResult
 from herald.runtime.building import Builder, Outlet, StrategySetup, costs_of, enlist, seeded, series_of, setup_of
 from herald.simulator.broker import FillRules, Intrabar
 
-__all__ = ["LiveRun", "Task"]
+__all__ = ["LiveRun", "Surround", "Task"]
 
 
 _SWITCH_SECONDS = 0.000_2
+
+Surround: TypeAlias = Callable[[str, Connector, Clock, Callable[[Event], None]], tuple[Connector, Sequence[Middleware]]]
+"""From a table, its connector inside the layers of the file, the clock they wait on and where events go: the source of
+prices of the paper account, and the layers around that account, outermost first."""
 
 
 class Facts:
@@ -161,6 +166,8 @@ class LiveRun:
         holds_lease: bool = False,
         dry: bool = False,
         world: Clock | None = None,
+        broker_layers: Surround | None = None,
+        observers: Mapping[str, Observer] = MappingProxyType({}),
     ) -> None:
         """Prepare; nothing is built or connected yet.
 
@@ -172,7 +179,9 @@ class LiveRun:
             task: What to do; without trading no strategy is asked anything.
             dry: Write nothing to the journal.
             holds_lease: The caller has the account's lease already, as a watchdog has.
-            world: The clock that connectors wait on; the machine's unless given.
+            world: The clock that connectors wait on; the machine's unless given. One that runs faster says by ``pace`` how much.
+            broker_layers: Moves the layers of a connector around the whole paper account, and more with them; for rehearsals.
+            observers: Observers besides those of the file.
         """
         self.plan = plan
         self.standing = Standing()
@@ -189,6 +198,8 @@ class LiveRun:
         self._before = 0, 0
         self._ended: set[str] = set()
         self._world = world or WallClock()
+        self._broker_layers = broker_layers
+        self._observers = observers
         self._outlet = Outlet()
         self._errors: list[str] = []
         self._generation = 0
@@ -236,9 +247,9 @@ class LiveRun:
             instruments = {symbol: known[symbol] for symbol in self.table_of}
             feeds, series = self._feeds(raw, wanted, instruments, clock)
             self._take_leases(raw, stack)
-            connectors = self._brokers(raw, books, instruments, feeds, clock)
+            connectors = self._brokers(raw, books, instruments, feeds, clock, clocks)
             accounts = {table: connector.account() for table, connector in connectors.items()}
-            observers: dict[str, Observer] = {}
+            observers = dict(self._observers)
             for part in plan.observers:
                 observers[part.name] = build(part, clock=clock)
                 stack.callback(observers[part.name].close)
@@ -331,6 +342,7 @@ class LiveRun:
         instruments: Mapping[str, Instrument],
         feeds: Sequence[Feed],
         clock: Clock,
+        waits: Mapping[str, WorkerClock],
     ) -> dict[str, GuardedConnector]:
         """Return what orders go to: the connectors themselves, or in paper mode an account beside each."""
         plan, config = self.plan, self.plan.config
@@ -342,8 +354,12 @@ class LiveRun:
         brokers: dict[str, GuardedConnector] = {}
         for table, connector in connectors.items():
             door = _DoorOf(self._office, self.state, self._leases.get(table))
+            prices: Connector = connector
+            layers: Sequence[Middleware] = ()
+            if self._broker_layers is not None:
+                prices, layers = self._broker_layers(table, connector, waits[table], self._outlet.emit)
             paper = PaperConnector(
-                connector,
+                prices,
                 books[table],
                 [(feed.symbol, Timeframe(feed.span // SECOND)) for feed in feeds if self.table_of[feed.symbol] == table],
                 [(one.name, symbol) for one in plan.strategies if one.connector == table for symbol in one.symbols],
@@ -362,7 +378,7 @@ class LiveRun:
             for feed in feeds:
                 if self.table_of[feed.symbol] == table:
                     paper.warm(feed)
-            brokers[table] = GuardedConnector(f"connectors.{table}", paper, (), door)
+            brokers[table] = GuardedConnector(f"connectors.{table}", paper, layers, door)
         return brokers
 
     def _take_leases(self, connectors: Mapping[str, Connector], stack: ExitStack) -> None:
@@ -496,6 +512,7 @@ class LiveRun:
             housekeeping,
             self._world.monotonic,
             lockstep=lockstep,
+            pace=getattr(self._world, "pace", 1.0),
         )
         for table, connector in connectors.items():
             poll_seconds, account_seconds = plan.paces[table]
