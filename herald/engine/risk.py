@@ -289,29 +289,36 @@ class View:
         return request.size + closing <= abs(book.size)
 
 
+class _Ask(Protocol):
+    def __call__(self, request: OrderRequest, may_reduce: bool) -> Denial | None: ...
+
+
 class Gate:
-    """Asks every check in config order; the first refusal stands, and a check that fails refuses."""
+    """Asks every check in config order; the first refusal stands, and a check that fails refuses.
+
+    Attributes:
+        checks: (instance name, the bound ``check``, whether it exempts reductions), in order.
+        exempts: Whether any of them exempts reductions.
+        ask: Takes a request and whether it may reduce a position (False where it surely adds to one); returns why it is
+            refused, or None.
+    """
 
     def __init__(self, checks: Sequence[tuple[str, RiskCheck]], view: View) -> None:
         """Take the checks with their instance names."""
         self.checks = tuple((name, check.check, check.exempts_reductions) for name, check in checks)
         self.exempts = any(exempts for _, _, exempts in self.checks)
         self._view = view
-        self._ask = self._ask_all if len(self.checks) < _MANY else self._ask_held
-
-    def ask(self, request: OrderRequest, may_reduce: bool) -> Denial | None:
-        """Return why *request* is refused, or None; *may_reduce* is False where it surely adds to a position."""
-        return self._ask(request, may_reduce)
+        self.ask: _Ask = self._ask_each if len(self.checks) < _MANY else self._ask_held
 
     def _ask_held(self, request: OrderRequest, may_reduce: bool) -> Denial | None:
         """Ask many checks, which would look at the same things again and again."""
         self._view.hold()
         try:
-            return self._ask_all(request, may_reduce)
+            return self._ask_each(request, may_reduce)
         finally:
             self._view.release()
 
-    def _ask_all(self, request: OrderRequest, may_reduce: bool) -> Denial | None:
+    def _ask_each(self, request: OrderRequest, may_reduce: bool) -> Denial | None:
         view = self._view
         reduces = may_reduce and view.reduces(request)
         for name, check, exempts in self.checks:

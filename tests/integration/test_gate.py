@@ -499,6 +499,34 @@ def test_a_loop_that_never_sees_its_fills_is_stopped() -> None:
     assert ["max_orders_per_parent"] * 980 + ["repeated_execution"] * 19 == [*refused[:980], *refused[980::1_000]]
 
 
+def test_what_a_gate_looked_up_for_one_request_is_not_kept_for_the_next() -> None:
+    checks = [
+        build("max_open_orders", limit=1),
+        build("max_open_positions", limit=1),
+        build("free_margin"),
+        build("ready"),
+        build("standing"),
+    ]
+    script = {0: [buy(1.0), buy(1.0, limit=90.0)], 2: [buy(1.0, limit=90.0), buy(9_998.0)], 4: [sell(2.0)]}
+
+    found = codes(trade(checks, script, leverage=100.0))
+
+    assert ["", "max_open_orders", "", "max_open_orders", "max_open_orders"] == found
+
+
+def test_a_gate_that_failed_in_the_middle_looks_anew_the_next_time() -> None:
+    class Fragile:
+        exempts_reductions = False
+
+        def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
+            assert [] == list(view.working()), "planted"
+            return None
+
+    checks = [build("ready"), build("standing"), build("mode_lock"), Fragile()]
+
+    assert ["", "check_failed", ""] == codes(trade(checks, {0: [buy(1.0), buy(1.0)], 1: [buy(1.0)]}))
+
+
 def test_a_crossing_order_is_announced_and_sent() -> None:
     told: list[Any] = []
     check = build("self_cross", make_services(emit=told.append))
