@@ -134,6 +134,7 @@ class Driver:
         self._next_second = 0.0
         self._next_look: dict[str, float] = {}
         self._stalled: set[str] = set()
+        self._told: dict[str, int] = {}
         self._last_fills: dict[str, int] = dict(past.fills_after)
 
     # --- in ---------------------------------------------------------------------------------------
@@ -189,7 +190,9 @@ class Driver:
                 self._set_time(message.time)
             engine.on_quote(message)
         elif kind is Moment:
-            self._moment(message)
+            if message.time > self._told.get(table, 0):  # a source may say a thing twice, or late
+                self._told[table] = message.time
+                self._moment(message)
         elif kind is Bar:
             self._bar(message)
         elif kind is Outcome:
