@@ -21,6 +21,7 @@ from herald.model import FaultInjected
 __all__ = ["SCRIPTS", "Fault", "FaultsLayer", "FaultsSettings", "herald_middleware", "herald_validate"]
 
 _OPERATIONS = tuple(one.method for one in Operation)
+_POLL = Operation.POLL
 
 
 class Fault(Settings):
@@ -159,6 +160,7 @@ class FaultsLayer:
         """Draw from the run's own numbers, unless a seed is stated."""
         self._services = services
         self._start: float | None = None
+        self._unread: tuple[Any, ...] = ()
         source = services.random if settings.seed is None else random.Random(settings.seed)
         faults = (SCRIPTS[settings.script] if settings.script is not None else ()) + settings.faults
         self._schedules = tuple(_Schedule(fault, random.Random(source.getrandbits(64))) for fault in faults)
@@ -168,10 +170,22 @@ class FaultsLayer:
         now = self._services.clock.monotonic()
         if self._start is None:
             self._start = now
+        if self._unread and call.operation is _POLL:
+            proceed = self._with_unread(proceed)
         for schedule in self._schedules:
             if schedule.hits(call, now - self._start):
                 return self._spoil(schedule, call, proceed)
         return proceed(call)
+
+    def _with_unread(self, proceed: Handler) -> Handler:
+        """Return *proceed* with the news of polls whose answer got lost before its own: no connector lets go of news unread."""
+
+        def go_on(call: Call) -> object:
+            answer = proceed(call)
+            before, self._unread = self._unread, ()
+            return (*before, *answer) if isinstance(answer, tuple | list) else answer
+
+        return go_on
 
     def _spoil(self, schedule: _Schedule, call: Call, proceed: Handler) -> object:
         kind, operation = schedule.fault.kind, call.operation
@@ -192,7 +206,9 @@ class FaultsLayer:
             case "reject":
                 raise RejectedError("rehearsal", f"rehearsal: the broker refuses {operation.method}")
             case "lost_reply" | "garbage":
-                proceed(call)
+                answer = proceed(call)
+                if operation is _POLL and isinstance(answer, tuple | list):
+                    self._unread = tuple(answer)
         if kind in ("black_hole", "lost_reply"):
             clock.sleep(schedule.wait())
         text = {"garbage": "the answer cannot be read", "reset": "the connection was reset"}.get(kind, "no answer came")

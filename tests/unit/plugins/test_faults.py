@@ -139,6 +139,15 @@ def test_reordering_loses_nothing() -> None:
     assert {("a", "b", "c")} == {tuple(sorted(one)) for one in answers}  # type: ignore[call-overload]
 
 
+@pytest.mark.parametrize("kind", ["lost_reply", "garbage"])
+def test_news_that_could_not_be_read_come_with_the_next_poll(kind: str) -> None:
+    stand = Stand({"kind": kind, "calls": 2})
+
+    assert ["TransientError", "TransientError"] == [stand.outcome(POLL), stand.outcome(POLL)]
+    assert ("a", "b", "c") * 3 == stand(POLL)
+    assert ("a", "b", "c") == stand(POLL)
+
+
 def test_a_fault_is_on_for_its_time_only() -> None:
     stand = Stand({"kind": "down", "after_seconds": 10.0, "lasts_seconds": 5.0})
     seen = []
