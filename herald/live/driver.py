@@ -17,7 +17,8 @@ import msgspec
 from herald.clock import Clock
 from herald.contracts import Journal
 from herald.engine.engine import Engine
-from herald.live.messages import Acknowledge, Found, Look, Outcome, Snapshot
+from herald.live.crashpoints import crash_point
+from herald.live.messages import Acknowledge, Found, Outcome, Snapshot
 from herald.live.moments import Assembler, Moments
 from herald.live.orders import Desk
 from herald.live.reconcile import Reconciler
@@ -78,6 +79,7 @@ class Driver:
         moments: Times of the moments the engine has dealt with, nanoseconds UTC.
         handled: Messages dealt with, by worker.
         ended: Connectors whose recorded data is over.
+        is_trading: Whether prices reach the strategies; until then they are only noted, and bars wait.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class Driver:
         self.handled: dict[str, int] = {}
         self.ended: set[str] = set()
         self.is_stopping = False
+        self.is_trading = lockstep
         self._engine = engine
         self._desk = desk
         self._reconciler = reconciler
@@ -130,12 +133,14 @@ class Driver:
         self._workers: dict[str, Worker] = {}
         self._seconds = seconds
         self._set_time: Callable[[int], None] | None = getattr(clock, "set", None) if lockstep else None
-        self._kept = 0
+        self._kept = -1
+        self._held: list[Moment] = []
+        self._stopping, self._stopped = crash_point("stopping"), crash_point("stopped")
+        self._before_snapshot, self._after_snapshot = crash_point("before_snapshot"), crash_point("after_snapshot")
         self._next_second = 0.0
         self._next_look: dict[str, float] = {}
         self._stalled: set[str] = set()
         self._told: dict[str, int] = {}
-        self._last_fills: dict[str, int] = dict(past.fills_after)
 
     # --- in ---------------------------------------------------------------------------------------
 
@@ -163,7 +168,7 @@ class Driver:
         """Go on until *until* says so, or *seconds* have passed; return whether it said so."""
         monotonic = self._seconds
         end = None if seconds is None else monotonic() + seconds
-        get, handle = self._inbox.get, self.handle
+        get, handle, desk, reconciler = self._inbox.get, self.handle, self._desk, self._reconciler
         while not until():
             now = monotonic()
             if end is not None and now >= end:
@@ -171,7 +176,12 @@ class Driver:
             if now >= self._next_second:
                 self._next_second = now + 1.0
                 self._second(now)
-            wait = (self._next_second if end is None else min(self._next_second, end)) - now
+            if now >= desk.next_ask:
+                desk.chase(now)
+            if now >= reconciler.next_look:
+                reconciler.look_again(now)
+            wait = min(self._next_second, desk.next_ask, reconciler.next_look)
+            wait = (wait if end is None else min(wait, end)) - now
             try:
                 table, message, waits = get(timeout=max(wait / self._pace, 0.001))
             except queue.Empty:
@@ -188,7 +198,10 @@ class Driver:
         if kind is Quote:
             if self._set_time is not None:
                 self._set_time(message.time)
-            engine.on_quote(message)
+            if self.is_trading:
+                engine.on_quote(message)
+            else:
+                engine.market_data.take(message)
         elif kind is Moment:
             if message.time > self._told.get(table, 0):  # a source may say a thing twice, or late
                 self._told[table] = message.time
@@ -203,7 +216,7 @@ class Driver:
             self._desk.order(table, message)
         elif kind is Fill:
             self._catch_up()
-            self._fill(table, message)
+            self._desk.fill(table, message)
         elif kind is Account:
             self.account[table] = message
         elif kind is Found:
@@ -227,7 +240,19 @@ class Driver:
         worker = self._workers[table]
         self._spool.write((), kept=lambda: worker.put(Acknowledge(number)))
 
+    def trade(self) -> None:
+        """Let prices reach the strategies from now on: the books are what the broker says."""
+        self.is_trading = True
+        held, self._held = self._held, []
+        for moment in held:
+            self._moment(moment)
+        if self._engine.commands:
+            self._desk.dispatch(self._engine.take())
+
     def _moment(self, moment: Moment) -> None:
+        if not self.is_trading:
+            self._held.append(moment)
+            return
         if self._set_time is not None:
             self._set_time(moment.time)
         self.moments.append(moment.time)
@@ -240,16 +265,14 @@ class Driver:
         for moment in ready:
             self._moment(moment)
 
-    def _fill(self, table: str, fill: Fill) -> None:
-        self._last_fills[table] = max(self._last_fills.get(table, 0), fill.time)
-        self._desk.fill(table, fill)
-
     def _snapshot(self, table: str, seen: Snapshot) -> None:
         self.account[table] = seen.account
         if seen.first:
             self._reconciler.lost(table)
+        is_ready = self._reconciler.snapshot(table, seen)
+        # Behind its executions: whoever reads it later knows that none before them is missing.
         self._spool.write((AccountSeen(seen.time, table, seen.account),))
-        if self._reconciler.snapshot(table, seen):
+        if is_ready:
             self._engine.emit(Connected(self._clock.now(), table))
 
     def _system(self, table: str, event: SystemEvent) -> None:
@@ -265,18 +288,19 @@ class Driver:
 
     def _second(self, now: float) -> None:
         housekeeping = self._housekeeping
-        if not self._lockstep:
+        if not self._lockstep and self.is_trading:
             self._engine.advance(self._clock.now())
             for moment in self._assembler.due(now):
                 self._moment(moment)
-        self._desk.chase()
         for table, worker in self._workers.items():
             self._watch(table, worker, now)
         if housekeeping.tick is not None:
             housekeeping.tick()
         if self._engine.commands:
             self._desk.dispatch(self._engine.take())
-        if self._spool.number - self._kept >= housekeeping.snapshot_records:
+        if self._kept < 0:  # what earlier runs left behind their last snapshot is not counted again
+            self._kept = self._spool.number
+        if self._spool.number - self._kept >= housekeeping.snapshot_records or self._spool.is_behind:
             self.keep()
 
     def _watch(self, table: str, worker: Worker, now: float) -> None:
@@ -290,10 +314,10 @@ class Driver:
                 self._engine.emit(HealthChanged(self._clock.now(), f"connectors.{table}", "stalled", text))
         elif table in self._stalled:
             self._stalled.discard(table)
-            worker.put(Look(self._last_fills.get(table, 0)))
+            self._desk.look(table)
         if now >= self._next_look.setdefault(table, now + self._housekeeping.reconcile_seconds):
             self._next_look[table] = now + self._housekeeping.reconcile_seconds
-            worker.put(Look(self._last_fills.get(table, 0)))
+            self._desk.look(table)
 
     def keep(self) -> None:
         """Give the journal a snapshot of what everything so far amounts to."""
@@ -305,16 +329,21 @@ class Driver:
         past.orders.update(engine.orders)
         past.tables.update({name: self._desk.account_of(name).table for name in engine.orders})
         past.numbers.update({runner.name: runner.orders for runner in engine.runners})
-        past.seen = self._desk.seen()
-        past.fills_after = dict(self._last_fills)
+        self._desk.note(past)
         past.accounts.update({table: (one.server, one.id) for table, one in self.account.items()})
         state = msgspec.msgpack.encode(past.trimmed())
-        self._spool.run(lambda journal: _snapshot(journal, state))
+        self._spool.run(lambda journal: self._snapshot_of(journal, state))
+
+    def _snapshot_of(self, journal: Journal, state: bytes) -> None:
+        self._before_snapshot()
+        journal.snapshot(state)
+        self._after_snapshot()
 
     # --- the end ----------------------------------------------------------------------------------
 
     def stop(self, timeout: float) -> Sequence[str]:
         """Stop the workers and the journal; return what did not end in time."""
+        self._stopping()
         drained = threading.Event()
         self._spool.write((), kept=drained.set, failed=lambda text: drained.set())
         drained.wait(timeout)  # what is on its way to a worker must reach it before it stops
@@ -327,11 +356,8 @@ class Driver:
                 break
             self.handle(table, message)
         self._engine.take()
+        self._stopped()
         self.keep()
         if not self._spool.stop(timeout):
             left.append("the journal")
         return left
-
-
-def _snapshot(journal: Journal, state: bytes) -> None:
-    journal.snapshot(state)

@@ -84,7 +84,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         time: When it was known, nanoseconds UTC.
         order_id: The order.
         action: ``submit``, ``modify`` or ``cancel``.
-        status: Where the order is now; None where a change or a cancel leaves it where it was.
+        status: Where the order is now; None where a change or a cancel leaves it where it was, UNKNOWN where nobody knows
+            whether it did.
         broker_id: The broker's ticket, where one was given.
         code: Stable code of a refusal or of what is unknown.
         text: The same in words.
@@ -120,8 +121,16 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The answer to `Ask`: every order the broker knows under the client tag, working or not."""
+    """The answer to `Ask`: every order the broker knows under the client tag, working or not.
+
+    Attributes:
+        time: When it was asked, nanoseconds UTC.
+        order_id: The order.
+        orders: What the broker knows.
+        asked: When it was asked, seconds of the worker's monotonic clock.
+    """
 
     time: int
     order_id: str
     orders: Sequence[Order]
+    asked: float = 0.0

@@ -7,15 +7,17 @@ to the engine, once, whatever the order in which it arrives.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
-from herald.clock import Clock
+from herald.clock import SECOND, Clock
 from herald.contracts import Cancel, Capabilities, Command, Modify, Submit
 from herald.engine.engine import Engine
-from herald.live.messages import Ask, CancelOrder, ChangeOrder, Found, Job, Outcome, SendOrder
+from herald.live.crashpoints import crash_point
+from herald.live.messages import Ask, CancelOrder, ChangeOrder, Found, Job, Look, Outcome, SendOrder
 from herald.live.recovery import Past
 from herald.live.spool import Spool
 from herald.model import (
@@ -29,6 +31,7 @@ from herald.model import (
     OrderDenied,
     OrderRequest,
     OrderStatus,
+    OrderType,
     Traded,
 )
 
@@ -36,8 +39,15 @@ __all__ = ["Account", "Desk", "Unresolved"]
 
 _ENDS = frozenset({OrderStatus.CANCELLED, OrderStatus.EXPIRED, OrderStatus.REJECTED, OrderStatus.DENIED})
 _UNSENT = frozenset({OrderStatus.PENDING, OrderStatus.SENT, OrderStatus.UNKNOWN})
-_ASK_SECONDS = 1.0
+_WORKS = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIAL})
+_LONGEST_ASK_SECONDS, _SHORTEST_ASK_SECONDS = 1.0, 0.05
 """Between two questions after an order whose fate is unknown."""
+_CANCELS = 5
+"""Times that a cancel is sent whose fate is unknown, before it is left to a person."""
+_OVERLAP = 60 * SECOND
+"""How far before the last execution known a list of executions begins: a broker may list them late, and each counts once."""
+_NEVER = math.inf
+_replace = msgspec.structs.replace
 
 
 class _Worker(Protocol):
@@ -66,17 +76,19 @@ class Account(msgspec.Struct):
 class Unresolved(msgspec.Struct):
     """An order of which nobody knows whether the broker has it.
 
+    Its settle window begins with the first answer that does not know the order: only from then on is it certain that the
+    broker is there and reads what was sent. Wall clocks that step do not change it.
+
     Attributes:
         order_id: The order.
-        since: When that became so, nanoseconds UTC.
-        next_ask: When to ask again, nanoseconds UTC.
-        absent: Times at which the broker was asked after the settle window and did not know it, nanoseconds UTC.
+        next_ask: When to ask again, seconds of the monotonic clock.
+        absent_since: When the broker first answered that it does not know it, the same; None where it has not yet, or
+            knew it since.
     """
 
     order_id: str
-    since: int
-    next_ask: int
-    absent: list[int]
+    next_ask: float = 0.0
+    absent_since: float | None = None
 
 
 class Desk:
@@ -84,8 +96,12 @@ class Desk:
 
     Attributes:
         unresolved: Orders whose fate is unknown, by id.
+        next_ask: When `chase` has something to do, seconds of the monotonic clock; infinite while there is nothing.
         blocked: (strategy, symbol) in which an abandoned entry may still turn up; entries wait for a person.
         external: Fills that belong to no order of Herald's, oldest first.
+        taken: Executions taken so far, by (connector, symbol), those of others included.
+        fills_after: Time of the last execution up to which the broker's list is known without a gap, by connector,
+            nanoseconds UTC.
     """
 
     def __init__(
@@ -113,8 +129,11 @@ class Desk:
             request_seconds: How long an order may wait to be sent.
         """
         self.unresolved: dict[str, Unresolved] = {}
+        self.next_ask = _NEVER
         self.blocked: dict[tuple[str, str], str] = {}
         self.external: list[Fill] = []
+        self.taken: dict[tuple[str, str], int] = {}
+        self.fills_after: dict[str, int] = {}
         self._engine = engine
         self._spool = spool
         self._clock = clock
@@ -128,7 +147,17 @@ class Desk:
         self._by_position: dict[tuple[str, str], str] = {}
         self._seen: dict[tuple[str, str], None] = {}
         self._cancel_later: set[str] = set()
+        self._cancels: dict[str, int] = {}
         self._changes: dict[str, OrderRequest] = {}
+        self._missing: dict[str, Unresolved] = {}  # confirmed once and not found any more
+        self._changed: dict[str, Unresolved] = {}  # nobody knows whether their change arrived
+        self._before_intent = crash_point("before_intent")
+        self._after_intent = crash_point("after_intent")
+        self._before_outcome, self._after_outcome = crash_point("before_outcome"), crash_point("after_outcome")
+        self._before_fill, self._mid_fill = crash_point("before_fill"), crash_point("mid_fill")
+        self._after_fill, self._mid_partial = crash_point("after_fill"), crash_point("mid_partial")
+        self._before_cancel = crash_point("before_cancel")
+        self._before_resend, self._after_resend = crash_point("before_resend"), crash_point("after_resend")
 
     def account_of(self, order_id: str) -> Account:
         """Return the account that an order goes to."""
@@ -138,23 +167,56 @@ class Desk:
         """Return whether an order that a broker states is one of Herald's."""
         return self._local(table, stated.request.id, stated.request.client_tag, stated.broker_id) is not None
 
-    def seen(self) -> list[tuple[str, str]]:
-        """Return (connector, fill id) of every execution taken, oldest first."""
-        return list(self._seen)
+    def remember(self, past: Past, resumed: int = 0) -> None:
+        """Take over the orders and executions of earlier runs; what has no outcome is in doubt from the start.
 
-    def remember(self, past: Past) -> None:
-        """Take over the orders and executions of earlier runs; what has no outcome is in doubt from the start."""
+        Args:
+            past: What the journal knows; orders that the engine does not have are left out.
+            resumed: When a person last allowed entries again, nanoseconds UTC: what was abandoned before blocks nobody.
+        """
         self._seen = dict.fromkeys(past.seen)
+        self.fills_after = dict(past.fills_after)
         for order in past.orders.values():
             request, table = order.request, past.tables.get(order.id, "")
+            if order.id not in self._engine.orders:
+                continue
             if request.client_tag:
                 self._by_tag[request.client_tag] = order.id
             if order.broker_id:
                 self._by_broker[table, order.broker_id] = order.id
             if order.status in _UNSENT:
-                self.unresolved[order.id] = Unresolved(order.id, order.time, 0, [])
-            elif order.status is OrderStatus.ABANDONED:
+                self._doubt(self.unresolved, order.id)
+            elif order.status is OrderStatus.ABANDONED and order.time > resumed:
                 self.blocked[request.strategy, request.symbol] = order.id
+        for table, position, name in past.positions:
+            if name in self._engine.orders:
+                self._by_position[table, position] = name
+        working = {name for name, order in self._engine.orders.items() if order.is_working}
+        # What was about to be withdrawn is withdrawn, for twice does no harm; what was about to be changed is looked up.
+        self._cancel_later = working.intersection(past.cancelling)
+        for name in sorted(working.intersection(past.changing)):
+            self._doubt(self._changed, name)
+
+    def note(self, past: Past) -> None:
+        """Bring what `remember` takes over up to date in *past*."""
+        past.seen = list(self._seen)
+        past.fills_after = dict(self.fills_after)
+        past.positions = [(table, position, name) for (table, position), name in self._by_position.items()]
+        past.changing = [*self._changes, *self._changed]
+        past.cancelling = [*self._cancel_later, *self._cancels]
+
+    def look(self, table: str) -> None:
+        """Ask for a snapshot of the account, with every execution that might not be known yet."""
+        self._accounts[table].worker.put(Look(self.since(table)))
+
+    def since(self, table: str) -> int:
+        """Return from when on executions of *table* are to be listed, nanoseconds UTC."""
+        return max(self.fills_after.get(table, 0) - _OVERLAP, 0)
+
+    def listed(self, table: str, fills: Sequence[Fill]) -> None:
+        """Note that *fills*, all taken, are the broker's whole list up to the last of them."""
+        # Told ones do not count: behind one that was told there may be an earlier one that was not.
+        self.fills_after[table] = max((one.time for one in fills), default=self.fills_after.get(table, 0))
 
     # --- out --------------------------------------------------------------------------------------
 
@@ -169,6 +231,7 @@ class Desk:
                 self._modify(command)
 
     def _submit(self, command: Submit) -> None:
+        self._before_intent()
         request = command.request
         account = self._accounts[self._route[request.strategy]]
         self._by_tag[request.client_tag] = request.id
@@ -182,6 +245,7 @@ class Desk:
         table, now = account.table, self._clock.now
 
         def kept() -> None:
+            self._after_intent()
             account.worker.put(job)
 
         def failed(text: str) -> None:
@@ -207,13 +271,18 @@ class Desk:
     def _cancel(self, order_id: str) -> None:
         order = self._engine.orders.get(order_id)
         if order is None or not order.is_working:
+            self._cancels.pop(order_id, None)
             return
+        self._before_cancel()
         account = self.account_of(order_id)
         broker_id = self._broker_id(account, order_id)
-        if not broker_id:
-            self._cancel_later.add(order_id)  # its ticket is not known yet; it is withdrawn as soon as it is
-            return
         record = CancelIntended(self._clock.now(), account.table, broker_id, order_id)
+        if not broker_id:
+            # Its ticket is not known yet; it is withdrawn as soon as it is, also by the next run.
+            self._spool.write((record,))
+            self._cancel_later.add(order_id)
+            return
+        self._cancels[order_id] = self._cancels.get(order_id, 0) + 1
         job = CancelOrder(broker_id, order_id)
         if account.capabilities.lockstep:  # recorded data has no hurry, and keeps the order of a backtest
             self._spool.write((record,), kept=lambda: account.worker.put(job), failed=lambda text: account.worker.put(job))
@@ -230,6 +299,7 @@ class Desk:
 
     def outcome(self, table: str, outcome: Outcome) -> None:
         """Take what came of a job."""
+        self._before_outcome()
         order = self._engine.orders.get(outcome.order_id)
         if order is None:
             return
@@ -246,17 +316,18 @@ class Desk:
     def _submitted(self, table: str, order: Order, outcome: Outcome) -> None:
         status = outcome.status
         if status is OrderStatus.ACCEPTED:
+            known = order if order.broker_id else _replace(order, broker_id=outcome.broker_id)
             if self._accounts[table].capabilities.order_events:
                 # The broker tells the rest by itself, in the order in which it happens there.
-                self._becomes(table, msgspec.structs.replace(order, broker_id=outcome.broker_id), quietly=True)
+                self._becomes(table, known, quietly=True, kept=self._after_outcome)
             elif order.status in _UNSENT:
-                self.unresolved.pop(order.id, None)
-                self._becomes(table, order.with_status(OrderStatus.ACCEPTED, outcome.time, broker_id=outcome.broker_id))
+                works = OrderStatus.PARTIAL if order.filled else OrderStatus.ACCEPTED
+                accepted = _replace(known, status=works, time=outcome.time, code="", reason="")
+                self._becomes(table, accepted, kept=self._after_outcome)
             elif not order.broker_id:  # its fill was faster than its confirmation
-                self._becomes(table, msgspec.structs.replace(order, broker_id=outcome.broker_id), quietly=True)
-            if order.id in self._cancel_later:
-                self._cancel_later.discard(order.id)
-                self._cancel(order.id)
+                self._becomes(table, known, quietly=True, kept=self._after_outcome)
+            self._settle(order.id)
+            self._catch_up_cancel(order.id)
             return
         if status is None or order.status not in _UNSENT:
             return
@@ -264,37 +335,61 @@ class Desk:
             self.doubt(table, order, outcome.time, outcome.code, outcome.text)
             return
         self._cancel_later.discard(order.id)
-        ended = order.with_status(status, outcome.time, outcome.code, outcome.text)
-        self._becomes(table, ended)
+        self._settle(order.id)
+        ended = _replace(order, status=status, time=outcome.time, code=outcome.code, reason=outcome.text)
+        self._becomes(table, ended, kept=self._after_outcome)
         if status is OrderStatus.DENIED:
             self._engine.emit(OrderDenied(outcome.time, ended))
 
     def doubt(self, table: str, order: Order, time: int, code: str, text: str) -> None:
         """Note that nobody knows whether the broker has *order*; it is looked for from now on."""
-        if order.id not in self.unresolved:
-            self.unresolved[order.id] = Unresolved(order.id, time, time, [])
+        self._doubt(self.unresolved, order.id)
         if order.status is not OrderStatus.UNKNOWN:
-            self._becomes(table, order.with_status(OrderStatus.UNKNOWN, time, code, text))
+            unknown = _replace(order, status=OrderStatus.UNKNOWN, time=time, code=code, reason=text)
+            self._becomes(table, unknown, kept=self._after_outcome)
             self.alert("order_unknown", f"order {order.id} may or may not be at the broker: {text}")
+
+    def _doubt(self, doubts: dict[str, Unresolved], order_id: str) -> None:
+        """Ask about an order, at once and until somebody is wiser."""
+        if order_id not in doubts:
+            doubts[order_id] = Unresolved(order_id)
+            self.next_ask = 0.0
 
     def _modified(self, table: str, order: Order, outcome: Outcome) -> None:
         request = self._changes.pop(order.id, None)
         if outcome.status is OrderStatus.UNKNOWN:
             self.alert("change_unknown", f"the change of order {order.id} may or may not have reached the broker: {outcome.text}")
-            self._ask(order.id)
+            self._doubt(self._changed, order.id)
             return
         if outcome.code:
             denied = Order(request or order.request, OrderStatus.DENIED, outcome.time, code=outcome.code, reason=outcome.text)
             self._engine.emit(OrderDenied(outcome.time, denied))
         elif request is not None and order.is_working and not self._accounts[table].capabilities.order_events:
-            self._becomes(table, msgspec.structs.replace(order, request=request, time=outcome.time))
+            self._becomes(table, _replace(order, request=request, time=outcome.time))
 
     def _cancelled(self, table: str, order: Order, outcome: Outcome) -> None:
-        if outcome.status is None:
-            self.alert("cancel_failed", f"order {order.id} could not be withdrawn: {outcome.text}")
-        if order.is_working and not (self._accounts[table].capabilities.order_events and outcome.status is not None):
-            # "Gone" may mean withdrawn or filled a moment before: the broker says which.
-            self._ask(order.id)
+        if not order.is_working:
+            self._cancels.pop(order.id, None)
+            return
+        if outcome.status is OrderStatus.CANCELLED and self._accounts[table].capabilities.order_events:
+            return  # what came of it is told besides
+        if outcome.status is not OrderStatus.CANCELLED:
+            tries = self._cancels.get(order.id, 0)
+            again = outcome.status is OrderStatus.UNKNOWN and tries < _CANCELS
+            what = "is tried again" if again else "is given up"
+            self.alert("cancel_failed", f"order {order.id} could not be withdrawn: {outcome.text}; it {what}")
+            if again:
+                self._cancel_later.add(order.id)
+            else:
+                self._cancels.pop(order.id, None)
+        # "Gone" may mean withdrawn or filled a moment before: the broker says which.
+        self._doubt(self._missing, order.id)
+
+    def _catch_up_cancel(self, order_id: str) -> None:
+        """Withdraw an order whose ticket was not known, or which is still there, when that was asked for."""
+        if order_id in self._cancel_later:
+            self._cancel_later.discard(order_id)
+            self._cancel(order_id)
 
     def _ask(self, order_id: str) -> None:
         request = self._engine.orders[order_id].request
@@ -307,33 +402,39 @@ class Desk:
             self._stranger(table, stated)
             return
         order = self._engine.orders[name]
+        was = order.broker_id
         if stated.broker_id:
             self._by_broker[table, stated.broker_id] = name
-            if not order.broker_id:
-                order = msgspec.structs.replace(order, broker_id=stated.broker_id)
+            if not was:
+                order = _replace(order, broker_id=stated.broker_id)
         if not order.is_working and order.status is not OrderStatus.ABANDONED:
-            # An end is an end; what was traded besides comes as fills. Only protection may be placed anew under its name.
-            if stated.request.parent and stated.status is OrderStatus.ACCEPTED and order.status is OrderStatus.CANCELLED:
+            # An end is an end; what was traded besides comes as fills. Only protection may be placed anew under its name,
+            # with a number of its own: the old one again is old news.
+            fresh = stated.broker_id != was or self._accounts[table].capabilities.own_ids
+            anew = stated.request.parent and stated.status is OrderStatus.ACCEPTED and fresh
+            if anew and order.status is OrderStatus.CANCELLED:
                 self._stranger(table, stated)
             return
         if stated.status in _ENDS:
             self._settle(name)
-            ended = order.with_status(stated.status, stated.time, stated.code, stated.reason)
+            ended = _replace(order, status=stated.status, time=stated.time, code=stated.code, reason=stated.reason)
             if stated.filled == order.filled:
-                ended = msgspec.structs.replace(ended, average_price=stated.average_price)
+                ended = _replace(ended, average_price=stated.average_price)
             self._becomes(table, ended)
-        elif stated.status is OrderStatus.ACCEPTED or stated.status is OrderStatus.PARTIAL:
+        elif stated.status in _WORKS:
             self._settle(name)
             # How much is filled, the fills say; here only that the broker has the order, and on which terms.
             tells = self._accounts[table].capabilities.order_events
             terms = stated.request if order.request.parent or tells else order.request
-            if tells or order.status in _UNSENT or terms != order.request:
+            if name in self._changed:
+                terms = _terms(order.request, stated.request)
+            unsent = order.status in _UNSENT or order.status is OrderStatus.ABANDONED
+            if tells or unsent or terms != order.request or not was:
                 status = OrderStatus.PARTIAL if order.filled else OrderStatus.ACCEPTED
                 average = stated.average_price if stated.filled == order.filled else order.average_price
-                self._becomes(
-                    table,
-                    msgspec.structs.replace(order, request=terms, status=status, time=stated.time, average_price=average),
-                )
+                stated_order = _replace(order, request=terms, status=status, time=stated.time, average_price=average)
+                self._becomes(table, stated_order)
+            self._catch_up_cancel(name)
 
     def _stranger(self, table: str, stated: Order) -> None:
         """Take an order that Herald did not send: protection that the broker made of a bracket, or somebody else's."""
@@ -352,43 +453,94 @@ class Desk:
         """Take an execution; return whether it was new and Herald's own."""
         if (table, fill.id) in self._seen:
             return False
+        self._before_fill()
         self._seen[table, fill.id] = None
-        name = self._local(table, fill.order_id, fill.order_id, fill.order_id)
-        if name is None and fill.position:
-            name = self._by_position.get((table, fill.position))
+        self.taken[table, fill.symbol] = self.taken.get((table, fill.symbol), 0) + 1
+        name = self._owner(table, fill)
         local = fill.id if fill.id not in self._engine.ledger.fills else f"{table}/{fill.id}"
         market = self._engine.market_data
         rate = market.rate(fill.symbol) if market.converts and name is not None else 1.0
-        stated = msgspec.structs.replace(fill, order_id=name or fill.order_id)
+        stated = _replace(fill, order_id=name or fill.order_id)
         self._spool.write((Traded(self._clock.now(), table, stated, rate),))
         if name is None:
             self.external.append(fill)
             self.alert("external_fill", f"{fill.side.name} {fill.size:g} {fill.symbol} at {fill.price:g} is no order of Herald's")
             return False
         order = self._engine.orders[name]
-        if fill.position:
+        if fill.position and not order.request.reduce_only:
             self._by_position[table, fill.position] = name
-        was_late = not order.is_working
-        if was_late:
+        if fill.side is not order.request.side:
+            self.alert("trade_taken_back", f"the broker took back {fill.size:g} {fill.symbol} of order {name}")
+        elif not order.is_working:
             self.alert("late_fill", f"order {name} was {order.status} and still traded {fill.size:g} {fill.symbol}")
+        self._mid_fill()
         self._settle(name)
-        self._engine.on_fill(msgspec.structs.replace(fill, id=local, order_id=name))
-        self._spool.write((OrderChanged(self._clock.now(), table, self._engine.orders[name]),))
+        self._engine.on_fill(_replace(fill, id=local, order_id=name))
+        order = self._engine.orders[name]
+        self._spool.write((OrderChanged(self._clock.now(), table, order),), kept=self._after_fill)
+        if order.status is OrderStatus.PARTIAL:
+            self._mid_partial()
         return True
+
+    def _owner(self, table: str, fill: Fill) -> str | None:
+        """Return Herald's name of the order that an execution belongs to; None where it is somebody else's."""
+        name = self._local(table, fill.order_id, fill.order_id, fill.order_id)
+        if name is not None:
+            return name
+        parent, _, kind = fill.order_id.rpartition(".")
+        name = self._local(table, parent, parent, parent) if parent else None
+        if name is not None and kind in _PROTECTION:
+            # Protection that the broker placed and executed while nobody listened.
+            return self._closing(table, name, fill, f"{name}.{kind}", _PROTECTION[kind])
+        if fill.position:
+            # Somebody closed a position of Herald's by its ticket, which at some brokers is that of the order that opened it.
+            name = self._by_position.get((table, fill.position)) or self._by_broker.get((table, fill.position))
+            if name is not None and self._engine.orders[name].request.side is not fill.side:
+                text = f"somebody closed {fill.size:g} {fill.symbol} of order {name} at the broker"
+                self.alert("closed_outside", text)
+                return self._closing(table, name, fill, f"{name}.x{fill.id}", OrderType.MARKET)
+        return None
+
+    def _closing(self, table: str, parent: str, fill: Fill, name: str, kind: OrderType) -> str:
+        """Make an order, of which only its execution was heard, that closed what order *parent* opened; return its name."""
+        opened = self._engine.orders[parent].request
+        request = OrderRequest(
+            name, opened.strategy, fill.symbol, fill.side, fill.size, kind,
+            limit=fill.price if kind is OrderType.LIMIT else None, stop=fill.price if kind is OrderType.STOP else None,
+            reduce_only=True, parent=parent,
+        )  # fmt: skip
+        self._becomes(table, Order(request, OrderStatus.ACCEPTED, fill.time))
+        return name
 
     def _local(self, table: str, order_id: str, tag: str, broker_id: str) -> str | None:
         """Return Herald's name of an order that a broker names in one of its ways."""
         if order_id in self._engine.orders:
             return order_id
-        return self._by_tag.get(tag) or self._by_broker.get((table, broker_id))
+        found = self._by_tag.get(tag) or self._by_broker.get((table, broker_id))
+        if found is None and "." in order_id:
+            # The broker names protection after its parent's tag or number; here it is named after its parent.
+            parent, _, kind = order_id.rpartition(".")
+            own = self._by_tag.get(parent) or self._by_broker.get((table, parent))
+            child = f"{own}.{kind}"
+            found = child if own is not None and child in self._engine.orders else None
+        return found
 
-    def _becomes(self, table: str, order: Order, *, quietly: bool = False) -> None:
+    def _becomes(self, table: str, order: Order, *, quietly: bool = False, kept: Callable[[], None] | None = None) -> None:
         """Let the engine and the journal know *order* as it is now."""
         if quietly:
             self._engine.orders[order.id] = order
         else:
             self._engine.on_order(order)
-        self._spool.write((OrderChanged(self._clock.now(), table, order),))
+        if not order.is_working:
+            self._forget(order.id)
+        self._spool.write((OrderChanged(self._clock.now(), table, order),), kept=kept)
+
+    def _forget(self, order_id: str) -> None:
+        """Ask no more about an order that has ended."""
+        for doubts in (self._missing, self._changed):
+            doubts.pop(order_id, None)
+        self._cancel_later.discard(order_id)
+        self._cancels.pop(order_id, None)
 
     def alert(self, code: str, text: str) -> None:
         """Tell a person, through the observers."""
@@ -399,55 +551,120 @@ class Desk:
     def _settle(self, order_id: str) -> None:
         """The broker knows the order: it is in no doubt any more."""
         self.unresolved.pop(order_id, None)
+        self._missing.pop(order_id, None)
         request = self._engine.orders[order_id].request
         if self.blocked.get((request.strategy, request.symbol)) == order_id:
             del self.blocked[request.strategy, request.symbol]
 
-    def chase(self) -> None:
-        """Ask after every order in doubt whose time has come."""
-        now = self._clock.now()
-        for doubt in list(self.unresolved.values()):
-            if now >= doubt.next_ask:
-                doubt.next_ask = now + round(_ASK_SECONDS * 1e9)
-                self._ask(doubt.order_id)
+    def chase(self, now: float) -> None:
+        """Ask after every order in doubt whose time has come; *now* is seconds of the monotonic clock."""
+        self.next_ask = _NEVER
+        for doubts in (self.unresolved, self._missing, self._changed):
+            for doubt in list(doubts.values()):
+                order = self._engine.orders[doubt.order_id]
+                if doubts is not self.unresolved and not order.is_working:
+                    del doubts[doubt.order_id]
+                    continue
+                if now >= doubt.next_ask:
+                    settle = self.account_of(doubt.order_id).capabilities.settle_seconds
+                    doubt.next_ask = now + min(max(settle / 3, _SHORTEST_ASK_SECONDS), _LONGEST_ASK_SECONDS)
+                    self._ask(doubt.order_id)
+                self.next_ask = min(self.next_ask, doubt.next_ask)
+
+    def miss(self, order_id: str) -> None:
+        """Look for an order that was confirmed once and is not among the working ones any more."""
+        self._doubt(self._missing, order_id)
+
+    def gone(self, table: str, order_id: str, time: int) -> None:
+        """Note that an order ended without a word: its fills would be known."""
+        order = self._engine.orders[order_id]
+        self._becomes(table, _replace(order, status=OrderStatus.CANCELLED, time=time, code="gone", reason=_GONE))
 
     def found(self, table: str, answer: Found) -> None:
         """Take what the broker knows under the tag of an order."""
-        doubt = self.unresolved.get(answer.order_id)
-        order = self._engine.orders[answer.order_id]
-        for stated in answer.orders:
-            self.order(table, stated)
-        if answer.orders or doubt is None:
-            if not answer.orders and order.is_working and order.broker_id:
-                # Confirmed once, and now neither working nor in the history: it ended, and its fills would say so.
-                self._becomes(table, order.with_status(OrderStatus.CANCELLED, answer.time, "gone", "the broker has it no more"))
+        order = self._engine.orders.get(answer.order_id)
+        if order is None:
+            return
+        if answer.orders:
+            self._present(table, order.id, answer)
+            return
+        doubt = self.unresolved.get(order.id) or self._missing.get(order.id)
+        if doubt is None:
+            return
+        if doubt.absent_since is None:  # one look may have raced with the order's arrival in the broker's lists
+            doubt.absent_since = self._clock.monotonic()
             return
         account = self._accounts[table]
-        settled = answer.time - doubt.since >= account.capabilities.settle_seconds * 1e9
-        if not settled:
-            return
-        doubt.absent.append(answer.time)
-        if len(doubt.absent) >= 2:  # one look may have raced with the order's arrival in the broker's lists
-            del self.unresolved[order.id]
+        if order.id in self._missing:
+            if order.is_working:
+                self.gone(table, order.id, answer.time)
+            self._missing.pop(order.id, None)
+        elif answer.asked - doubt.absent_since >= account.capabilities.settle_seconds:
             self._resolve_absent(account, order, answer.time)
+
+    def _present(self, table: str, name: str, answer: Found) -> None:
+        """Take the orders that the broker has under one tag."""
+        for doubt in (self.unresolved.get(name), self._missing.get(name)):
+            if doubt is not None:
+                doubt.absent_since = None
+        living = [one for one in answer.orders if one.status not in _ENDS]
+        if len({one.broker_id for one in living}) > 1:
+            numbers = ", ".join(one.broker_id for one in living)
+            self.alert("order_duplicated", f"the broker has order {name} more than once ({numbers}); look at the account")
+        for stated in living or answer.orders:
+            self.order(table, stated)
+        order = self._engine.orders[name]
+        if max(one.filled for one in answer.orders) > order.filled:
+            self.look(table)  # it traded, and nobody told
+        elif not living or any(one.status in _WORKS for one in living):
+            self._missing.pop(name, None)
+        changed = self._changed.get(name)
+        if changed is not None:
+            if changed.absent_since is None:  # the change may be on its way: look again when it must have arrived
+                changed.absent_since = self._clock.monotonic()
+            elif answer.asked - changed.absent_since >= self._accounts[table].capabilities.settle_seconds:
+                del self._changed[name]
 
     def _resolve_absent(self, account: Account, order: Order, time: int) -> None:
         """Decide about an order that the broker does not know after its settle window."""
         request = order.request
-        if order.id in self._cancel_later:
+        if order.id in self._cancel_later:  # nobody wants it any more
             self._cancel_later.discard(order.id)
         elif account.capabilities.idempotent_ids or request.reduce_only:
             # The same tag again: a broker that has it answers with what it has. A protective exit may be repeated
             # because it names what it closes and can only make that smaller.
-            sent = msgspec.structs.replace(order, status=OrderStatus.PENDING, time=time, code="", reason="")
+            self._before_resend()
+            del self.unresolved[order.id]
+            sent = _replace(order, status=OrderStatus.PENDING, time=time, code="", reason="")
             self._becomes(account.table, sent)
             self.alert("order_resent", f"order {order.id} never reached the broker and is sent again")
             self._submit(Submit(request, permit=self._seal(request)))
+            self._after_resend()
             return
+        del self.unresolved[order.id]
         self.blocked[request.strategy, request.symbol] = order.id
-        self._becomes(account.table, order.with_status(OrderStatus.ABANDONED, time, "abandoned", "the broker does not know it"))
+        text = "the broker does not know it"
+        self._becomes(account.table, _replace(order, status=OrderStatus.ABANDONED, time=time, code="abandoned", reason=text))
         self.alert(
             "order_abandoned",
             f"entry {order.id} in {request.symbol} is given up: the broker does not know it; entries of "
             f"{request.strategy} there are blocked until it turns up or a person resumes",
         )
+
+
+_GONE = "the broker has it no more"
+_PROTECTION = {"sl": OrderType.STOP, "tp": OrderType.LIMIT}
+"""Protective orders of a broker by the end of their names."""
+
+
+def _terms(known: OrderRequest, stated: OrderRequest) -> OrderRequest:
+    """Return *known* with the terms that a change could have changed as the broker states them."""
+    return _replace(
+        known,
+        size=stated.size,
+        limit=stated.limit,
+        stop=stated.stop,
+        stop_loss=stated.stop_loss,
+        take_profit=stated.take_profit,
+        expires=stated.expires,
+    )

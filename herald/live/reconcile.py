@@ -8,12 +8,14 @@ to mend it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from herald.clock import Clock
 from herald.engine.engine import Engine
-from herald.live.messages import Ask, Look, Snapshot
+from herald.live.crashpoints import crash_point
+from herald.live.messages import Snapshot
 from herald.live.orders import Account, Desk
 from herald.live.tags import is_client_tag
 from herald.model import Order, OrderStatus, Position
@@ -23,21 +25,23 @@ __all__ = ["External", "Reconciler"]
 External = Literal["ignore", "adopt", "refuse"]
 """What is done about positions that no book explains."""
 
-_LOOKS = 2
-"""Snapshots in a row that must say the same before a difference is believed."""
-_IN_FLIGHT = 2_000_000_000
-"""An order younger than this may not be in the broker's lists yet, nanoseconds."""
+_FIRST_SECONDS, _LONGEST_SECONDS = 0.1, 5.0
+"""Between two looks at what does not agree: soon at first, then less often."""
+_BELIEVED_SECONDS = 5.0
+"""A difference must have lasted as long as an order may take to be listed, but no longer than this."""
 _DUST = 1e-9
+_NEVER = math.inf
 
 
 class _Difference:
-    """What the broker holds of one symbol beyond the books, and how often that was seen in a row."""
+    """What the broker holds of one symbol beyond the books, since when, and how many executions were known then."""
 
-    __slots__ = ("looks", "size")
+    __slots__ = ("since", "size", "taken")
 
-    def __init__(self, size: float) -> None:
+    def __init__(self, size: float, since: float, taken: int) -> None:
         self.size = size
-        self.looks = 1
+        self.since = since
+        self.taken = taken
 
 
 class Reconciler:
@@ -45,7 +49,8 @@ class Reconciler:
 
     Attributes:
         external: Lots, signed, that no book explains, by (connector, symbol).
-        ready: Connectors whose account agrees with the books, so far as was looked.
+        ready: Connectors whose account agrees with the books, so far as was looked, or differs in a way that was told.
+        next_look: When `look_again` has something to do, seconds of the monotonic clock; infinite while there is nothing.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Reconciler:
         """
         self.external: dict[tuple[str, str], float] = {}
         self.ready: set[str] = set()
+        self.next_look = _NEVER
         self._engine = engine
         self._desk = desk
         self._accounts = accounts
@@ -79,6 +85,10 @@ class Reconciler:
         self._policy = policy
         self._reduce = reduce
         self._doubts: dict[tuple[str, str], _Difference] = {}
+        self._mismatches: dict[tuple[str, str], float] = {}
+        self._absent: dict[str, int] = {}  # protection that a snapshot did not list, and how many more looked for it
+        self._looks: dict[str, tuple[float, float]] = {}  # (when to look again, how long to wait after that), by connector
+        self._seen, self._filled = crash_point("reconcile_seen"), crash_point("reconcile_filled")
         self._told: set[tuple[str, str, str]] = set()
 
     def lost(self, table: str) -> None:
@@ -87,8 +97,11 @@ class Reconciler:
 
     def snapshot(self, table: str, seen: Snapshot) -> bool:
         """Take a snapshot; return whether the connector became ready by it."""
+        self._seen()
         for fill in sorted(seen.fills, key=lambda one: one.time):
             self._desk.fill(table, fill)
+        self._desk.listed(table, seen.fills)
+        self._filled()
         known = {order.broker_id for order in seen.orders}
         strangers = []
         for order in seen.orders:
@@ -97,17 +110,27 @@ class Reconciler:
             if is_client_tag(tag) and not self._desk.knows(table, order):
                 strangers.append(order)
         self._check_strangers(table, strangers)
-        self._check_working(table, seen, known)
+        complete = self._check_working(table, seen, known)
         agrees = self._check_positions(table, seen)
-        if agrees and table not in self.ready and not self._in_doubt(table):
+        if agrees and complete:
+            self._looks.pop(table, None)
+        else:
+            _, wait = self._looks.get(table, (0.0, _FIRST_SECONDS))
+            self._looks[table] = self._clock.monotonic() + wait, min(2 * wait, _LONGEST_SECONDS)
+        self.next_look = min((at for at, _ in self._looks.values()), default=_NEVER)
+        # An order in doubt does not keep the connector from being ready; entries in its symbol wait for it.
+        if agrees and table not in self.ready:
             self.ready.add(table)
             return True
-        if not agrees or table not in self.ready:
-            self._accounts[table].worker.put(Look(seen.time - _IN_FLIGHT))
         return False
 
-    def _in_doubt(self, table: str) -> bool:
-        return any(self._desk.account_of(name).table == table for name in self._desk.unresolved)
+    def look_again(self, now: float) -> None:
+        """Look at every account that did not agree and whose time has come; *now* is seconds of the monotonic clock."""
+        for table, (at, wait) in self._looks.items():
+            if now >= at:
+                self._desk.look(table)
+                self._looks[table] = now + wait, wait  # should the answer get lost
+        self.next_look = min((at for at, _ in self._looks.values()), default=_NEVER)
 
     def _check_strangers(self, table: str, strangers: list[Order]) -> None:
         """Orders that some Herald sent and this journal does not know: its journal is not the one they belong to."""
@@ -118,15 +141,26 @@ class Reconciler:
                 "were sent under; restore that one, or withdraw them and resume"
             )
 
-    def _check_working(self, table: str, seen: Snapshot, known: set[str]) -> None:
-        """Look after every order that should be working and is not listed."""
-        for name, order in list(self._engine.orders.items()):
-            if not order.is_working or order.request.parent or self._desk.account_of(name).table != table:
-                continue
-            if order.status is OrderStatus.UNKNOWN or order.status is OrderStatus.PENDING:
-                continue
-            if order.broker_id not in known and seen.time - order.time > _IN_FLIGHT:
-                self._accounts[table].worker.put(Ask(name, order.request.client_tag, 0))
+    def _check_working(self, table: str, seen: Snapshot, known: set[str]) -> bool:
+        """Look after every order that should be working and is not listed; return whether none must be looked for again."""
+        complete = True
+        for name, order in self._working():
+            if order.status not in _CONFIRMED or order.broker_id in known or self._desk.account_of(name).table != table:
+                self._absent.pop(name, None)
+            elif order.request.client_tag:
+                self._desk.miss(name)
+            else:
+                # The broker's own protection, which nobody can ask for: twice not there is not there.
+                looks = self._absent[name] = self._absent.get(name, 0) + 1
+                complete = complete and looks >= _LOOKS
+                if looks >= _LOOKS:
+                    del self._absent[name]
+                    self._desk.gone(table, name, seen.time)
+        return complete
+
+    def _working(self) -> list[tuple[str, Order]]:
+        """Return every working order."""
+        return [pair for book in self._engine.ledger.books.values() for pair in book.working.items()]
 
     # --- positions --------------------------------------------------------------------------------
 
@@ -141,14 +175,20 @@ class Reconciler:
             difference = beyond - self.external.get(key, 0.0)
             if abs(difference) < _DUST:
                 self._doubts.pop(key, None)
+                self._mismatches.pop(key, None)
                 continue
+            if abs(difference - self._mismatches.get(key, 0.0)) < _DUST:
+                continue  # told, and nothing but reductions is sent until a person has looked
+            # An execution between two questions makes a difference that is none; nothing of it is left when the next
+            # snapshot knows of no other execution and still differs.
+            now, taken = self._clock.monotonic(), self._desk.taken.get(key, 0)
             doubt = self._doubts.get(key)
-            if doubt is None or abs(doubt.size - difference) >= _DUST:
-                self._doubts[key] = _Difference(difference)
+            if doubt is None or abs(doubt.size - difference) >= _DUST or doubt.taken != taken:
+                self._doubts[key] = _Difference(difference, now, taken)
                 agrees = False
                 continue
-            doubt.looks += 1
-            if doubt.looks < _LOOKS or self._moving(table, symbol):
+            lasts = min(self._accounts[table].capabilities.settle_seconds, _BELIEVED_SECONDS)
+            if now - doubt.since < lasts or self._moving(symbol):
                 agrees = False
                 continue
             del self._doubts[key]
@@ -163,20 +203,15 @@ class Reconciler:
                 own[book.symbol] = own.get(book.symbol, 0.0) + book.size
         return own
 
-    def _moving(self, table: str, symbol: str) -> bool:
+    def _moving(self, symbol: str) -> bool:
         """Return whether an order in *symbol* is on its way, whose execution could explain a difference."""
-        now = self._clock.now()
-        return any(
-            order.is_working
-            and order.request.symbol == symbol
-            and (order.status in (OrderStatus.PENDING, OrderStatus.SENT) or now - order.time < _IN_FLIGHT)
-            for order in self._engine.orders.values()
-        )
+        return any(order.request.symbol == symbol and order.status in _ON_THEIR_WAY for _, order in self._working())
 
     def _believe(self, table: str, symbol: str, held: float, own: float, beyond: float) -> None:
         """Decide about a difference that stayed."""
         explained = own == 0 or (held * own > 0 and abs(held) >= abs(own) - _DUST)
         if not explained:
+            self._mismatches[table, symbol] = beyond - self.external.get((table, symbol), 0.0)
             self._reduce(
                 f"position_mismatch: the broker holds {held:g} lots of {symbol}, the books {own:g}; find out who closed or "
                 "turned the position, correct it at the broker, and resume"
@@ -197,6 +232,12 @@ class Reconciler:
             return False
         self._told.add(key)
         return True
+
+
+_LOOKS = 2
+"""Snapshots in a row that must miss an order before it is gone: one may have raced with its placement."""
+_CONFIRMED = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIAL})
+_ON_THEIR_WAY = frozenset({OrderStatus.PENDING, OrderStatus.SENT, OrderStatus.UNKNOWN})
 
 
 def _net(positions: Sequence[Position]) -> dict[str, float]:

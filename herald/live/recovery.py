@@ -14,11 +14,15 @@ import msgspec
 from herald.contracts import Journal
 from herald.engine.book import Book, BookState, Ledger
 from herald.errors import JournalError
+from herald.live.crashpoints import crash_point
 from herald.model import (
+    Account,
     AccountSeen,
+    CancelIntended,
     Fill,
     Instrument,
     Intended,
+    ModifyIntended,
     Order,
     OrderChanged,
     OrderRequest,
@@ -34,6 +38,9 @@ _KEPT_FILLS = 20_000
 """Ended orders and execution ids that a snapshot keeps: what a broker may still mention, with a wide margin."""
 
 
+_NO_OUTCOME = "no outcome is recorded"
+
+
 class Past(msgspec.Struct):
     """Everything of earlier runs that a new one must know.
 
@@ -44,9 +51,12 @@ class Past(msgspec.Struct):
         tables: Connector of each order, by id.
         numbers: Highest number of an order, by strategy.
         seen: (connector, fill id) of the executions known, oldest first.
-        fills_after: Latest time of an execution, by connector, nanoseconds UTC.
+        fills_after: Time of the last execution up to which none is missing, by connector, nanoseconds UTC.
         config: Hash of the configuration of the last run.
         accounts: (server, number) of the account, by connector.
+        positions: (connector, ticket, order that opened it) on hedging accounts, oldest first.
+        changing: Orders that were about to be changed, and nobody knows whether they were.
+        cancelling: The same of orders that were about to be withdrawn.
     """
 
     balance: float | None = None
@@ -58,14 +68,21 @@ class Past(msgspec.Struct):
     fills_after: dict[str, int] = {}
     config: str = ""
     accounts: dict[str, tuple[str, str]] = {}
+    positions: list[tuple[str, str, str]] = []
+    changing: list[str] = []
+    cancelling: list[str] = []
 
     def trimmed(self) -> Past:
         """Return the same without what nobody will ask for again."""
-        ended = [name for name, order in self.orders.items() if not order.is_working]
+        # The broker names protection after what it protects, and tells of positions by what opened them.
+        named = {order.request.parent for order in self.orders.values() if order.is_working}
+        named |= {book.entry_order for book in self.books if book.size}
+        ended = [name for name, order in self.orders.items() if not order.is_working and name not in named]
         for name in ended[:-_KEPT_ORDERS]:
             del self.orders[name]
             self.tables.pop(name, None)
         self.seen = self.seen[-_KEPT_FILLS:]
+        self.positions = [one for one in self.positions if one[2] in self.orders]
         return self
 
 
@@ -80,6 +97,7 @@ def recover(journal: Journal, ledger: Ledger, instruments: Mapping[str, Instrume
     Raises:
         JournalError: It cannot be read, or it speaks of a symbol whose terms are not known.
     """
+    passed = crash_point("in_recovery")
     latest = journal.latest()
     past, number = Past(), 0
     if latest is not None:
@@ -90,59 +108,95 @@ def recover(journal: Journal, ledger: Ledger, instruments: Mapping[str, Instrume
             raise JournalError(f"the snapshot of the journal cannot be read: {error}; restore a backup") from error
         for book in past.books:
             ledger.load(book, _terms(instruments, book.symbol, book.strategy))
-        if past.balance is not None:
-            ledger.balance = past.balance
-    seen = set(past.seen)
+    opened = past.balance is not None
+    if past.balance is not None:
+        ledger.cash = ledger.balance = past.balance
+    replay = _Replay(past, ledger, instruments, opened)
     for _, record in journal.read(number):
-        _apply(past, record, ledger, instruments, seen)
+        passed()
+        replay.take(record)
+    for order in past.orders.values():
+        if order.status in (OrderStatus.PENDING, OrderStatus.SENT):  # from a snapshot: its intent may have been carried out
+            doubted = msgspec.structs.replace(order, status=OrderStatus.UNKNOWN, code="no_outcome", reason=_NO_OUTCOME)
+            past.orders[order.id] = doubted
+    past.seen = list(replay.seen)
+    past.changing, past.cancelling = list(replay.changing), list(replay.cancelling)
     past.balance = ledger.balance
     return past
 
 
-def _apply(past: Past, record: Any, ledger: Ledger, instruments: Mapping[str, Instrument], seen: set[tuple[str, str]]) -> None:
-    match record:
-        case Intended(connector=table, request=request):
-            # From here on it may be at the broker; only what follows can say otherwise.
-            past.orders[request.id] = Order(
-                request, OrderStatus.UNKNOWN, record.time, code="no_outcome", reason="no outcome is recorded"
-            )
-            past.tables[request.id] = table
-            _count(past, request)
-        case OrderChanged(connector=table, order=order):
-            past.orders[order.id] = order
-            past.tables[order.id] = table
-            _count(past, order.request)
-        case Traded(connector=table, fill=fill, rate=rate):
-            if (table, fill.id) in seen:
-                return
-            seen.add((table, fill.id))
-            past.seen.append((table, fill.id))
-            past.fills_after[table] = max(past.fills_after.get(table, 0), fill.time)
-            mine = past.orders.get(fill.order_id)
-            if mine is not None:
-                _trade(past, ledger, instruments, table, mine, fill, rate, record.time)
-        case AccountSeen(connector=table, account=account):
-            past.accounts[table] = (account.server, account.id)
-        case RunBegan(config=config):
-            past.config = config
+class _Replay:
+    """Applies the records behind a snapshot."""
 
+    def __init__(self, past: Past, ledger: Ledger, instruments: Mapping[str, Instrument], opened: bool) -> None:
+        self.seen = dict.fromkeys(past.seen)
+        self.changing = dict.fromkeys(past.changing)
+        self.cancelling = dict.fromkeys(past.cancelling)
+        self._past = past
+        self._ledger = ledger
+        self._instruments = instruments
+        self._has_balance = opened  # else the first statement of every account says what the books began with
+        self._opened: set[str] = set()
+        self._told: dict[str, int] = dict(past.fills_after)
 
-def _trade(
-    past: Past,
-    ledger: Ledger,
-    instruments: Mapping[str, Instrument],
-    table: str,
-    order: Order,
-    fill: Fill,
-    rate: float,
-    now: int,
-) -> None:
-    """Apply an execution to its book and its order."""
-    request = order.request
-    book = ledger.add(request.strategy, _terms(instruments, request.symbol, request.strategy))
-    local = fill if fill.id not in ledger.fills else msgspec.structs.replace(fill, id=f"{table}/{fill.id}")
-    ledger.apply(local, request, book, rate, now)
-    past.orders[order.id] = order.with_fill(fill)
+    def take(self, record: Any) -> None:
+        """Apply one record."""
+        past = self._past
+        match record:
+            case Intended(connector=table, request=request):
+                # From here on it may be at the broker; only what follows can say otherwise.
+                known = past.orders.get(request.id)
+                fresh = Order(request, OrderStatus.UNKNOWN, record.time) if known is None else known
+                past.orders[request.id] = msgspec.structs.replace(
+                    fresh, status=OrderStatus.UNKNOWN, time=record.time, code="no_outcome", reason=_NO_OUTCOME
+                )
+                past.tables[request.id] = table
+                _count(past, request)
+            case ModifyIntended(request=request):
+                self.changing[request.id] = None
+            case CancelIntended(order_id=name):
+                self.cancelling[name] = None
+            case OrderChanged(connector=table, order=order):
+                past.orders[order.id] = order
+                past.tables[order.id] = table
+                _count(past, order.request)
+                if not order.is_working:
+                    self.changing.pop(order.id, None)
+                    self.cancelling.pop(order.id, None)
+            case Traded(connector=table, fill=fill):
+                self._trade(table, fill, record)
+            case AccountSeen(connector=table, account=account):
+                self._see(table, account)
+            case RunBegan(config=config):
+                past.config = config
+
+    def _see(self, table: str, account: Account) -> None:
+        """Take a statement of an account, behind which stands everything that a list of executions held."""
+        past, ledger = self._past, self._ledger
+        past.accounts[table] = (account.server, account.id)
+        past.fills_after[table] = self._told.get(table, 0)
+        if not self._has_balance and table not in self._opened:
+            before = ledger.balance if self._opened else 0.0
+            ledger.cash = ledger.balance = before + account.balance
+            self._opened.add(table)
+
+    def _trade(self, table: str, fill: Fill, record: Traded) -> None:
+        """Apply an execution, once, to its book and its order."""
+        if (table, fill.id) in self.seen:
+            return
+        self.seen[table, fill.id] = None
+        self._told[table] = max(self._told.get(table, 0), fill.time)
+        past, ledger = self._past, self._ledger
+        order = past.orders.get(fill.order_id)
+        if order is None:
+            return  # somebody else's
+        request = order.request
+        book = ledger.add(request.strategy, _terms(self._instruments, request.symbol, request.strategy))
+        local = fill if fill.id not in ledger.fills else msgspec.structs.replace(fill, id=f"{table}/{fill.id}")
+        ledger.apply(local, request, book, record.rate, record.time)
+        past.orders[order.id] = order.with_fill(fill)
+        if fill.position and not request.reduce_only:
+            past.positions.append((table, fill.position, order.id))
 
 
 def _count(past: Past, request: OrderRequest) -> None:

@@ -27,6 +27,7 @@ from herald.errors import (
     RejectedError,
 )
 from herald.live.chain import GuardedConnector
+from herald.live.crashpoints import crash_point
 from herald.live.messages import (
     Acknowledge,
     Ask,
@@ -48,7 +49,11 @@ Message: TypeAlias = "Event | Outcome | Snapshot | Found"
 """What a worker delivers."""
 
 _URGENT, _ORDERS, _QUESTIONS, _LAST = 0, 1, 2, 3
-_RECONNECT = RetryPolicy(max_retries=1_000_000, initial_delay=0.5, max_delay=30.0)
+_SOON = RetryPolicy(initial_delay=0.5, max_delay=3.0)
+_LATER = RetryPolicy(initial_delay=0.5, max_delay=30.0)
+_LONG = 40
+"""Attempts after which an outage is a long one: about a minute. Until then a broker that is back is noticed within three
+seconds; from then on one that is down is spared."""
 _NESTED = 2
 """How deep a waiting job may be interrupted by others: enough for a cancel during the wait of an entry's wait."""
 
@@ -122,6 +127,8 @@ class Worker:
         feeds: Sequence[tuple[str, Timeframe | None]],
         pace: Pace,
         generator: random.Random,
+        *,
+        fills_after: int = 0,
     ) -> None:
         """Prepare; nothing runs yet.
 
@@ -133,6 +140,7 @@ class Worker:
             feeds: What to subscribe to after every connection.
             pace: How often it polls.
             generator: Spreads the waits between attempts to connect.
+            fills_after: From when on executions are listed after the first connection, nanoseconds UTC.
         """
         self.name = name
         self.busy_since = 0.0
@@ -155,7 +163,8 @@ class Worker:
         self._failed_polls = 0
         self._delivered = 0
         self._acknowledged = 0
-        self._last_fills = 0
+        self._fills_after = fills_after
+        self._connected, self._after_reply = crash_point("connected"), crash_point("after_reply")
         self._trouble: BaseException | None = None
         self._polls = True
         self._thread = threading.Thread(target=self._run, name=f"herald-{name}", daemon=True)
@@ -297,8 +306,9 @@ class Worker:
         try:
             self._call(self._connector.connect)
             self._subscribe()
+            self._connected()
             self.is_connected = True
-            self._look(self._last_fills, first=True)
+            self._look(self._fills_after, first=True)
         except NotSupported as error:
             self._lose(f"{error}")
         except HeraldError as error:
@@ -321,7 +331,8 @@ class Worker:
     def _lose(self, text: str) -> None:
         """Note that the connection is gone, and when to try again."""
         was, self.is_connected = self.is_connected, False
-        delay = _RECONNECT.delay(min(self._attempt, 10), self._random.random())
+        policy = _SOON if self._attempt < _LONG else _LATER
+        delay = policy.delay(self._attempt, self._random.random())
         if was or self._attempt == 0:
             self._tell(Disconnected(self._clock.now(), self.name, text))
         self._attempt += 1
@@ -414,13 +425,14 @@ class Worker:
             return  # a source of prices without an account has nothing to reconcile
         positions, orders = self._call(connector.positions), self._call(connector.open_orders)
         fills = self._call(connector.fills, since)
-        self._last_fills = max((fill.time for fill in fills), default=since)
+        # After the next connection the list begins where whoever asks now thinks it must.
+        self._fills_after = since
         self._tell(Snapshot(time, account, positions, orders, fills, first))
 
     def _find(self, job: Ask) -> None:
-        time = self._clock.now()
+        time, asked = self._clock.now(), self._clock.monotonic()
         orders = self._call(self._connector.find, job.client_tag, job.since)
-        self._tell(Found(time, job.order_id, orders))
+        self._tell(Found(time, job.order_id, orders, asked))
 
     def _submit(self, job: SendOrder) -> None:
         request = job.request
@@ -432,6 +444,7 @@ class Worker:
         except HeraldError as error:
             self._end(request.id, "submit", *_fate(error))
         else:
+            self._after_reply()
             self._end(request.id, "submit", OrderStatus.ACCEPTED, broker_id=broker_id)
 
     def _modify(self, job: ChangeOrder) -> None:
@@ -451,7 +464,9 @@ class Worker:
         try:
             self._call(self._connector.cancel, job.broker_id)
         except HeraldError as error:
-            self._end(job.order_id, "cancel", None, _fate(error)[1], str(error))
+            status, code, text = _fate(error)
+            # Anything but a refusal leaves it open whether the order is withdrawn; asking twice does no harm.
+            self._end(job.order_id, "cancel", None if status is OrderStatus.REJECTED else OrderStatus.UNKNOWN, code, text)
         else:
             self._end(job.order_id, "cancel", OrderStatus.CANCELLED)
 

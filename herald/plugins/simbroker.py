@@ -145,6 +145,9 @@ class _Deal(msgspec.Struct):
     fee: float
     position: int
     time: int
+    type: str = ""
+    parent: int = 0
+    parent_tag: str = ""
 
 
 class _Holding(msgspec.Struct):
@@ -472,7 +475,7 @@ class SimBrokerConnector:
         known = self._greeting
         return Fill(
             id=str(deal.number),
-            order_id=deal.tag or str(deal.order),
+            order_id=deal.tag or _protection(deal.type, deal.parent, deal.parent_tag) or str(deal.order),
             symbol=deal.symbol,
             side=deal.side,
             size=deal.size,
@@ -557,6 +560,11 @@ def _bar(symbol: str, seconds: int, one: _Candle) -> Bar:
     return Bar(symbol, one.time, span, one.open, one.high, one.low, one.close, one.volume)
 
 
+def _protection(kind: str, parent: int, parent_tag: str) -> str:
+    """Return the name of a protective order, after what it protects; empty where it protects nothing."""
+    return f"{parent_tag or parent}.{'sl' if kind == OrderType.STOP else 'tp'}" if parent else ""
+
+
 def _order(entry: _Entry) -> Order:
     """Return an order of the broker's as Herald states it.
 
@@ -564,7 +572,7 @@ def _order(entry: _Entry) -> Order:
     """
     is_stop = entry.type is OrderType.STOP
     parent = (entry.parent_tag or str(entry.parent)) if entry.parent else ""
-    own = entry.tag or (f"{parent}.{'sl' if is_stop else 'tp'}" if parent else str(entry.number))
+    own = entry.tag or _protection(entry.type, entry.parent, entry.parent_tag) or str(entry.number)
     request = OrderRequest(
         id=own,
         strategy="",

@@ -25,6 +25,7 @@ from herald.engine.risk import EquityTrack, View
 from herald.errors import ConfigError, HeraldError, LeaseError, NotSupported, PermitError, Problem
 from herald.host.plan import Plan
 from herald.live.chain import GuardedConnector
+from herald.live.crashpoints import crash_point
 from herald.live.driver import Driver, Housekeeping
 from herald.live.lease import AccountLease
 from herald.live.market import QuotedMarket
@@ -78,8 +79,8 @@ class Facts:
         self._run = run
 
     def trading_state(self, strategy: str, symbol: str) -> str:
-        """Return the strictest state that holds."""
-        return str(self._run.state.effective(strategy, symbol).value)
+        """Return what passes there, ``REDUCING`` also for a halt that lets exits through."""
+        return str(self._run.state.trading.passing(strategy, symbol).value)
 
     def is_ready(self, symbol: str) -> bool:
         """Return whether the symbol's connector is connected and reconciled, and no abandoned entry may turn up there."""
@@ -102,6 +103,7 @@ class _DoorOf:
         self._office = office
         self._state = state
         self._lease = lease
+        self._before_send = crash_point("before_send")
 
     def open(self, call: Call) -> None:
         """Use up the permission of *call*."""
@@ -116,6 +118,7 @@ class _DoorOf:
         if denial is not None:  # also what no check was asked about, such as protection that an exit places
             raise PermitError(denial.code, denial.text)
         self._office.redeem(call.permit, request, generation)
+        self._before_send()
 
     def give_back(self, call: Call) -> None:
         """Make it valid again."""
@@ -438,6 +441,7 @@ class LiveRun:
         for setup in setups:
             enlist(self.engine, setup, instruments, feeds, view)
         past = recover(journal, ledger, instruments)
+        crash_point("after_recovery")()
         for table, account in accounts.items():
             kept = past.accounts.get(table)
             if kept is not None and kept != (account.server, account.id):
@@ -452,6 +456,13 @@ class LiveRun:
             )
             problem = Problem("strategies", what, "put it back, or close the position under the old file first")
             raise ConfigError(self.plan.source, [problem])
+        for order in past.orders.values():
+            request = order.request
+            if order.is_working and (request.strategy, request.symbol) not in known:
+                what = f"order {order.id} of strategy {request.strategy!r} in {request.symbol} is {order.status}, and the file "
+                what += "does not trade it any more"
+                hint = "put it back, or withdraw the order under the old file first"
+                raise ConfigError(self.plan.source, [Problem("strategies", what, hint)])
         return past
 
     def news(self, after: int) -> list[str]:
@@ -514,6 +525,7 @@ class LiveRun:
             lockstep=lockstep,
             pace=getattr(self._world, "pace", 1.0),
         )
+        self.desk.fills_after = dict(past.fills_after)
         for table, connector in connectors.items():
             poll_seconds, account_seconds = plan.paces[table]
             pace = Pace(poll_seconds, 0.0 if lockstep else account_seconds, lockstep=lockstep)
@@ -522,7 +534,14 @@ class LiveRun:
             if not lockstep:
                 feeds += [(symbol, None) for symbol in dict.fromkeys(feed.symbol for feed in mine)]
             worker = Worker(
-                table, connector, self.driver.deliver, clocks[table], feeds, pace, seeded(plan.seed, f"worker.{table}")
+                table,
+                connector,
+                self.driver.deliver,
+                clocks[table],
+                feeds,
+                pace,
+                seeded(plan.seed, f"worker.{table}"),
+                fills_after=self.desk.since(table),
             )
             if lockstep:
                 clocks[table].now = clock.now
@@ -560,7 +579,9 @@ class LiveRun:
             engine.orders[order.id] = order
             if order.is_working:
                 runner.books[order.request.symbol].working[order.id] = order
-        self.desk.remember(past)
+        self.state.check()
+        resumed = max((one.time for one in self.state.trading.history if one.state is TradingState.ACTIVE), default=0)
+        self.desk.remember(past, resumed)
 
     def _permit(self, request: OrderRequest) -> object:
         return self._office.issue(request, self._generation)
@@ -587,6 +608,7 @@ class LiveRun:
         self._carry_out()
         if self._task is not Task.TRADE:
             return self._act()
+        driver.trade()
         engine.emit(RunStarted(engine.now, self.plan.mode))
         driver.run(lambda: stop() or bool(self._errors) or (lockstep and driver.ended >= tables))
         interrupted = stop() and not driver.ended >= tables
@@ -635,6 +657,8 @@ class LiveRun:
     def _act(self) -> str:
         """Do what was asked for instead of trading; the connectors are ready."""
         if self._task is Task.RECONCILE:
+            # An order in doubt is a finding only when its settle window is over.
+            self.driver.run(lambda: not self.desk.unresolved, self.plan.config.live.connect_seconds)
             return "completed"
         self._withdraw(ACCOUNT)
         if self._task is Task.FLATTEN:

@@ -118,6 +118,9 @@ class Deal(msgspec.Struct, frozen=True, kw_only=True):
         position: Ticket of the position it changed.
         time: Nanoseconds UTC.
         busts: Number of the deal that it takes back; 0 for an ordinary one.
+        type: Type of the order that traded.
+        parent: Number of the order whose position that order protects; 0 for none.
+        parent_tag: Tag of that one.
     """
 
     number: int
@@ -132,6 +135,9 @@ class Deal(msgspec.Struct, frozen=True, kw_only=True):
     position: int
     time: int
     busts: int = 0
+    type: str = ""
+    parent: int = 0
+    parent_tag: str = ""
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):

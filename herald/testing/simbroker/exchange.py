@@ -439,6 +439,9 @@ class Exchange:
             fee=round(self.terms.commission * size, 8),
             position=ticket,
             time=now,
+            type=entry.type,
+            parent=entry.parent,
+            parent_tag=entry.parent_tag,
         )
         self.book.keep_deal(deal)
         return deal

@@ -397,5 +397,5 @@ def test_what_comes_of_a_cancel(make: Callable[..., Stand]) -> None:
     stand.worker.put(CancelOrder("42", "trend-000001"))
     done = stand.next(Outcome)
 
-    assert (None, "connector_error") == (failed.status, failed.code)
+    assert (OrderStatus.UNKNOWN, "connector_error") == (failed.status, failed.code)
     assert (OrderStatus.CANCELLED, "") == (done.status, done.code)
