@@ -139,8 +139,11 @@ def statistics(numbers: Mapping[str, Statistic]) -> Markup:
 def mt5_table(numbers: Mapping[str, Statistic]) -> Markup:
     """Return the statistics that the MetaTrader 5 tester has, under its names."""
     rows = [_row(None, label.mt5, numbers.get(key), label.formula, key) for key, label in LABELS.items() if label.mt5]
-    third = math.ceil(len(rows) / 3)
-    return join(*(element("dl", *rows[start : start + third], class_="group") for start in range(0, len(rows), third)))
+    note = (
+        "Three lines of the tester have no counterpart: Ticks (a run on bars replays none), Withdrawal (a strategy cannot take "
+        "money out) and OnTester Result (an MQL5 program's own figure)."
+    )
+    return join(element("dl", *rows, class_="slim"), element("p", note, class_="hint"))
 
 
 def facts(manifest: Mapping[str, Any]) -> Markup:

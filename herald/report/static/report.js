@@ -318,7 +318,7 @@
     ["Held", (t) => t.exit_time - t.entry_time, (t) => length(t.exit_time - t.entry_time)],
     ["Fees", (t) => t.fees, (t) => number(t.fees, 2)],
     ["Net profit", (t) => t.net, (t) => number(t.net, 2)],
-    ["Why closed", (t) => t.exit_tag, null, "text"],
+    ["Why closed", (t) => t.exit_tag || "strategy", null, "text"],
   ];
   const ROWS = 500;
   let sorted = { by: 0, up: true };
