@@ -146,6 +146,13 @@ class Trading(msgspec.Struct, frozen=True):
             (one.state for one in self._holding(strategy, symbol)), key=_STRICTNESS.__getitem__, default=TradingState.ACTIVE
         )
 
+    def passing(self, strategy: str, symbol: str) -> TradingState:
+        """Return what passes there: REDUCING also where every halt that holds lets exits through."""
+        state = self.effective(strategy, symbol)
+        if state is TradingState.HALTED and all(one.lets(reduce_only=True) for one in self._holding(strategy, symbol)):
+            return TradingState.REDUCING
+        return state
+
     def denial(self, request: OrderRequest) -> Denial | None:
         """Return why *request* must not be sent: code ``state_halted`` or ``state_reducing``; None where it may."""
         if not self.scopes:

@@ -218,6 +218,14 @@ def test_resume_lifts_one_scope_wholly_or_to_reducing(state: StateFile) -> None:
     assert [REDUCING, ACTIVE, REDUCING] == [account, state.effective("trend", "USDJPY"), state.effective("trend", "EURUSD")]
 
 
+def test_a_halt_that_lets_exits_through_is_told_to_the_gate_as_reducing(state: StateFile) -> None:
+    state.set(ACCOUNT, HALTED, "me", "a", flatten=True)
+    flattening = state.trading.passing("trend", "EURUSD")
+    state.set("symbol:EURUSD", HALTED, "me", "b")
+
+    assert [REDUCING, HALTED, REDUCING] == [flattening, *(state.trading.passing("trend", one) for one in ("EURUSD", "USDJPY"))]
+
+
 def test_a_stop_survives_the_process(state: StateFile, clock: FakeClock) -> None:
     state.set("strategy:trend", HALTED, "me", "a")
 
