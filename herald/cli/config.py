@@ -59,7 +59,7 @@ def config() -> None:
     """Show a config, or its JSON Schema."""
 
 
-@config.command()
+@config.command(short_help="Print a config as it is understood.")
 @click.argument("file", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, hidden=True, help="Print JSON, as without it.")
 def show(file: str, as_json: bool) -> None:
@@ -67,9 +67,10 @@ def show(file: str, as_json: bool) -> None:
     click.echo(json.dumps(load_plan(file).to_dict(), indent=2))
 
 
-@config.command()
+@config.command(short_help="Print the JSON Schema of a config file.")
 @click.option("--plugins/--no-plugins", default=True, help="Describe the settings of every installed component too.")
-def schema(plugins: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, hidden=True, help="Print JSON, as without it.")
+def schema(plugins: bool, as_json: bool) -> None:
     """Print the JSON Schema of a config file, for editors that check TOML."""
     click.echo(json.dumps(schema_of(plugins=plugins), indent=2))
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from herald.errors import NotFound
 
 if TYPE_CHECKING:
     from herald.plugins.files.inspection import Extent, Inspection
@@ -14,7 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["data"]
 
-_DIRTY, _MISSING = 1, 2
+_DIRTY = 1
+
+
+class _WrongOption(click.ClickException):
+    """An option's value cannot be used; one line says so, without the usage around it."""
+
+    exit_code = 2
 
 
 @click.group()
@@ -36,7 +45,7 @@ def _reading_options(command: Any) -> Any:
     return command
 
 
-@data.command()
+@data.command(short_help="List every defect of files.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @_reading_options
 def check(files: tuple[str, ...], as_json_: bool, **terms: Any) -> None:
@@ -49,25 +58,32 @@ def check(files: tuple[str, ...], as_json_: bool, **terms: Any) -> None:
     else:
         for each in found:
             _print_check(each)
-    raise SystemExit(_DIRTY if any(each.defects for each in found) else 0)
+    _end(found)
 
 
-@data.command()
+@data.command(short_help="Print what files hold.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @_reading_options
 def show(files: tuple[str, ...], as_json_: bool, **terms: Any) -> None:
-    """Print what FILE... hold: symbols, time frame, span and gaps."""
+    """Print what FILE... hold: symbols, time frame, span and gaps; exit 1 if one cannot be read."""
     from herald.plugins.files.inspection import as_json
 
     found = _inspect(files, terms)
     if as_json_:
         short = ("file", "format", "symbols")
         click.echo(json.dumps([{key: as_json(each)[key] for key in short} for each in found], indent=2))
-        return
-    for each in found:
-        click.echo(f"{each.path}  {each.format or 'unreadable: ' + each.defects[0].text}")
-        for extent in each.extents:
-            click.echo(f"  {_extent_line(extent)}")
+    else:
+        for each in found:
+            click.echo(f"{each.path}  {each.format or 'unreadable: ' + each.defects[0].text}")
+            for extent in each.extents:
+                click.echo(f"  {_extent_line(extent)}")
+    _end([each for each in found if not each.format])
+
+
+def _end(found: Sequence[Inspection]) -> None:
+    """End with code 1 where a file has a defect."""
+    if any(each.defects for each in found):
+        raise click.exceptions.Exit(_DIRTY)
 
 
 def _inspect(files: tuple[str, ...], terms: dict[str, Any]) -> list[Inspection]:
@@ -76,8 +92,7 @@ def _inspect(files: tuple[str, ...], terms: dict[str, Any]) -> list[Inspection]:
     paths = [Path(name) for name in files]
     for path in paths:
         if not path.is_file():
-            click.echo(f"error: {path} does not exist or is no file; correct the path", err=True)
-            raise SystemExit(_MISSING)
+            raise NotFound(f"{path} does not exist or is no file; correct the path")
     return [inspect_file(path, _settings(path, terms)) for path in paths]
 
 
@@ -91,8 +106,7 @@ def _settings(path: Path, terms: dict[str, Any]) -> FilesSettings:
     except ValidationError as error:
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "options"
-        click.echo(f"error: {option}: {str(first['msg']).removeprefix('Value error, ')}", err=True)
-        raise SystemExit(_MISSING) from error
+        raise _WrongOption(f"{option}: {str(first['msg']).removeprefix('Value error, ')}") from error
 
 
 def _print_check(found: Inspection) -> None:

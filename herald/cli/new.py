@@ -12,6 +12,7 @@ from string import Template
 import click
 
 from herald.errors import ConfigError, Problem
+from herald.host.discovery import discover
 
 __all__ = ["new"]
 
@@ -29,7 +30,7 @@ def new() -> None:
     """Write the skeleton of a plugin."""
 
 
-@new.command()
+@new.command(short_help="Write a package with a strategy and its test.")
 @click.argument("name")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=".", help="Where to put the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -40,10 +41,15 @@ def strategy(name: str, out: Path, as_json: bool) -> None:
         raise ConfigError(
             "herald new strategy", [Problem("NAME", what, "use small letters, digits and _, beginning with a letter")]
         )
-    folder = out / f"herald-{name.replace('_', '-')}"
+    dashed = name.replace("_", "-")
+    taken = next((one for one in discover() if one.name == name and one.distribution != f"herald-{dashed}"), None)
+    if taken is not None:
+        what = f"{name!r} is the name of a plugin of {taken.origin} already"
+        raise ConfigError("herald new strategy", [Problem("NAME", what, "choose another; two plugins of one name are refused")])
+    folder = out / f"herald-{dashed}"
     if folder.exists():
         raise ConfigError("herald new strategy", [Problem(str(folder), "exists already", "choose another name or --out")])
-    words = {"name": name, "dashed": name.replace("_", "-"), "title": "".join(part.title() for part in name.split("_"))}
+    words = {"name": name, "dashed": dashed, "title": "".join(part.title() for part in name.split("_"))}
     templates = files("herald.cli") / "templates"
     written = []
     for source, target in _FILES.items():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 
 import click
 
 from herald.cli import exit_code
 from herald.errors import ConfigError
-from herald.host.plan import load_plan
+from herald.host.plan import Plan, load_plan
 
 __all__ = ["check", "plan"]
 
@@ -20,18 +22,24 @@ __all__ = ["check", "plan"]
 def check(file: str, as_json: bool) -> None:
     """List every mistake in FILE; nothing is run."""
     if not as_json:
-        found = load_plan(file)
+        found = _load(file)
         counts = f"{_count(len(found.strategies), 'strategy', 'strategies')}, {_count(len(found.plugins), 'plugin', 'plugins')}"
         click.echo(f"{file}: no problems; {counts}")
         return
     try:
-        found = load_plan(file)
+        found = _load(file)
     except ConfigError as error:
         problems = [asdict(problem) for problem in error.problems]
         click.echo(json.dumps({"file": file, "problems": problems, "plugins": []}, indent=2))
         raise click.exceptions.Exit(exit_code(error)) from error
     plugins = [f"{origin.plugin} [{origin}]" for origin in found.plugins]
     click.echo(json.dumps({"file": file, "problems": [], "plugins": plugins}, indent=2))
+
+
+def _load(file: str) -> Plan:
+    # What plugins print while they are imported must not end up in the middle of the answer.
+    with redirect_stdout(sys.stderr):
+        return load_plan(file)
 
 
 def _count(number: int, one: str, many: str) -> str:
@@ -43,5 +51,5 @@ def _count(number: int, one: str, many: str) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(file: str, as_json: bool) -> None:
     """Show what FILE would run: every component, its order and its settings."""
-    found = load_plan(file)
+    found = _load(file)
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.describe())

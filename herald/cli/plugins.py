@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date, time
 
 import click
 
@@ -34,7 +35,7 @@ def _rows(catalog: Catalog) -> list[dict[str, object]]:
     ]
 
 
-@plugins.command("list")
+@plugins.command("list", short_help="List every installed plugin.")
 @click.option("--load", is_flag=True, help="Import each and list what it offers.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(load: bool, as_json: bool) -> None:
@@ -80,7 +81,7 @@ def _kinds() -> list[str]:
     return list(COLLECTED.values())
 
 
-@plugins.command()
+@plugins.command(short_help="Show the components of a plugin.")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> None:
@@ -122,7 +123,7 @@ def show(name: str, as_json: bool) -> None:
         for heading in ("  key", "default", "meaning"):
             table.add_column(heading, overflow="fold")
         for key, field in one.component.settings.model_fields.items():
-            default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
+            default = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
             table.add_row(f"  {key}", escape(default), escape(" ".join((field.description or "").split())))
         if table.row_count:
             console.print(table)
@@ -130,6 +131,11 @@ def show(name: str, as_json: bool) -> None:
         console.print(f"\n[bold]{full}[/bold] (risk profile)  {escape(profile.summary)}", highlight=False)
         for use, terms in profile.checks:
             console.print(escape(f"  {use}({', '.join(f'{key}={value}' for key, value in terms.items())})"), highlight=False)
+
+
+def _shown(value: object) -> str:
+    """Return a default as a config file would state it, where that is shorter than as Python does."""
+    return value.isoformat() if isinstance(value, date | time) else repr(value)
 
 
 def _unknown(catalog: Catalog, name: str) -> str:
@@ -140,7 +146,7 @@ def _unknown(catalog: Catalog, name: str) -> str:
     return name
 
 
-@plugins.command()
+@plugins.command(short_help="Import plugins and check them.")
 @click.argument("names", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(names: tuple[str, ...], as_json: bool) -> None:

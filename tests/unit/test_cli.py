@@ -471,6 +471,7 @@ def local(action: str, head: str = "") -> None:
     """Write a config whose strategy does *action* at bar 300 of a month of minutes."""
     source = f"""
         import signal, sys
+        {head}
         from herald import Settings, Strategy, component, hookimpl
 
         class S(Settings):
@@ -541,3 +542,116 @@ def test_ctrl_c_from_outside_keeps_what_was_done_and_says_so(
 
     assert "running\n" == said, err
     stopped(process.returncode, err)
+
+
+def test_ctrl_c_while_the_results_are_written_loses_nothing(herald: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    import herald.results as results
+
+    real = results.write_run
+
+    def pressed(*arguments: Any, **options: Any) -> Path:
+        signal.raise_signal(signal.SIGINT)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(results, "write_run", pressed)
+    before = signal.getsignal(signal.SIGINT)
+
+    code, _, err = herald("backtest", write(), "--quiet")
+
+    (folder,) = Path("runs").iterdir()
+    assert 130 == code
+    assert f"interrupted after the run; its results are whole and kept in {folder}, without a report" in err
+    assert "completed" == json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["status"]
+    assert not (folder / "report.html").exists()
+    assert before is signal.getsignal(signal.SIGINT)
+
+
+def test_second_ctrl_c_while_the_results_are_written_gives_them_up(herald: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    import herald.results as results
+
+    real = results.write_run
+
+    def pressed(*arguments: Any, **options: Any) -> Path:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(results, "write_run", pressed)
+
+    code, _, err = herald("backtest", write(), "--quiet")
+
+    assert (130, "herald: interrupted") == (code, err.strip())
+    assert [] == list(Path("runs").glob("2*"))
+
+
+# --- what plugins do to the command
+
+
+def test_strategy_that_ends_the_process_is_an_error_and_not_a_success(herald: Command) -> None:
+    local("sys.exit(0)")
+
+    code, _, err = herald("backtest", "h.toml", "--quiet")
+
+    assert 4 == code
+    assert "stopper.py, line 18, ended the process (SystemExit: 0) in the middle of the run" in err
+
+
+def test_what_a_strategy_prints_is_not_in_the_json(herald: Command) -> None:
+    local("print('hello')", head="print('imported')")
+
+    code, out, err = herald("backtest", "h.toml", "--json", "--no-report")
+
+    assert (0, "completed") == (code, json.loads(out)["status"])
+    assert "hello\n" in err
+    assert "imported\n" in err
+
+
+@pytest.mark.parametrize("verb", ["check", "plan"])
+def test_what_a_plugin_prints_on_import_is_not_in_the_answer(herald: Command, verb: str) -> None:
+    local("pass", head="print('imported')")
+
+    code, out, err = herald(verb, "h.toml", "--json")
+
+    assert (0, dict, "imported\n") == (code, type(json.loads(out)), err)
+
+
+def test_error_of_many_lines_is_told_in_one_that_is_not_endless(herald: Command) -> None:
+    local("raise ValueError('first\\n' + 'x' * 5000 + '\\nlast')")
+
+    code, _, err = herald("backtest", "h.toml", "--quiet")
+
+    line = err.splitlines()[0]
+    assert 1 == code
+    assert "ValueError: first xxx" in line
+    assert line.endswith("x last (stopper.py, line 18)")
+    assert len(line) < 450
+    assert 2 == len(err.splitlines())
+
+
+def test_run_without_an_order_says_so(herald: Command) -> None:
+    _, out, _ = herald("backtest", write(CONFIG.replace('"1h"', '"1d"')), "--no-report")
+
+    assert "no order was placed: does the warm-up of the strategy fit into the data?" in out
+
+
+def test_new_plugin_cannot_take_the_name_of_an_installed_one(herald: Command) -> None:
+    code, _, err = herald("new", "strategy", "files")
+
+    assert 4 == code
+    assert "'files' is the name of a plugin of herald-trading" in err
+    assert not Path("herald-files").exists()
+
+
+def test_schema_takes_the_word_that_every_verb_takes(herald: Command) -> None:
+    code, out, _ = herald("config", "schema", "--no-plugins", "--json")
+
+    assert (0, "Herald configuration") == (code, json.loads(out)["title"])
+
+
+def test_data_that_cannot_be_read_is_shown_with_code_1(herald: Command) -> None:
+    Path("prices.csv").write_text("x\n", encoding="utf-8")
+
+    code, out, _ = herald("data", "show", "prices.csv")
+
+    assert 1 == code
+    assert "prices.csv  unreadable: the file has no header" in out

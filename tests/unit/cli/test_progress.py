@@ -68,3 +68,11 @@ def test_nothing_is_shown_where_there_is_no_terminal(screen: StringIO) -> None:
         assert progress is None
 
     assert "" == screen.getvalue()
+
+
+def test_what_takes_an_unknown_time_is_named_at_once(screen: StringIO) -> None:
+    with backtest._progress(FakeClock(), shown=True) as progress:
+        assert progress is not None
+        progress.say("writing results")
+
+    assert "writing results" in screen.getvalue()

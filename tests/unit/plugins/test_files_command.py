@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from herald.cli import main
 from herald.cli.data import data
 
 DATA = Path(__file__).parents[2] / "data"
@@ -43,11 +44,12 @@ def test_dirty_file_exits_1_and_every_defect_is_listed(tmp_path: Path) -> None:
     assert "2 defects: 1 high_below_low, 1 text_in_number" in result.output
 
 
-def test_missing_file_exits_2_with_one_line() -> None:
-    result = run("check", "nowhere.csv")
+def test_missing_file_exits_2_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["data", "check", "nowhere.csv"])
 
-    assert 2 == result.exit_code
-    assert "error: nowhere.csv does not exist or is no file; correct the path\n" == result.output
+    assert 2 == stop.value.code
+    assert ("", "herald: nowhere.csv does not exist or is no file; correct the path\n") == capsys.readouterr()
 
 
 @pytest.mark.parametrize(
