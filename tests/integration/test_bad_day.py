@@ -31,7 +31,7 @@ def variant(folder: Path, *changes: tuple[str, str]) -> Path:
 
 
 def test_a_bad_day_ends_like_a_good_one_and_tells_what_it_mended(tmp_path: Path, clean_env: dict[str, str]) -> None:
-    good, _ = outcome(variant(tmp_path, ("calls = 2 }", 'calls = 2, after_seconds = 1e9 }')), tmp_path, clean_env)
+    good, _ = outcome(variant(tmp_path, ("calls = 2 }", "calls = 2, after_seconds = 1e9 }")), tmp_path, clean_env)
 
     bad, told = outcome(variant(tmp_path), tmp_path, clean_env)
 
@@ -42,7 +42,9 @@ def test_a_bad_day_ends_like_a_good_one_and_tells_what_it_mended(tmp_path: Path,
 
 
 def test_a_fault_that_outlasts_the_repetitions_ends_the_run_in_one_line(tmp_path: Path, clean_env: dict[str, str]) -> None:
-    file = variant(tmp_path, ("calls = 2 }", "calls = 50 }"), ("initial_delay = 0.05", "initial_delay = 0.001\nmax_retries   = 2"))
+    file = variant(
+        tmp_path, ("calls = 2 }", "calls = 50 }"), ("initial_delay = 0.05", "initial_delay = 0.001\nmax_retries   = 2")
+    )
 
     result, told = outcome(file, tmp_path, clean_env)
 

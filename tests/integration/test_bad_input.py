@@ -230,7 +230,12 @@ CASES: dict[str, tuple[str, dict[str, str], int, tuple[str, ...]]] = {
         4,
         ("risk[0].use", "did you mean risk.max_position?"),
     ),
-    "risk check without its limit": (C, {"h.toml": CONFIG.replace("limit = 1.0", "")}, 4, ("risk[0]", "no limit is given; set limit")),
+    "risk check without its limit": (
+        C,
+        {"h.toml": CONFIG.replace("limit = 1.0", "")},
+        4,
+        ("risk[0]", "no limit is given; set limit"),
+    ),
     "unknown exit": (C, {"h.toml": CONFIG + '[[exits]]\nuse = "exits.stop"'}, 4, ("exits[0].use", "exits.stop_loss")),
     "exit with impossible settings": (C, {"h.toml": CONFIG + '[[exits]]\nuse = "exits.stop_loss"'}, 4, ("exits[0]",)),
     "unknown profile": (
