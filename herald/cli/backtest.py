@@ -105,7 +105,10 @@ def _run(file: str, out: Path, *, as_json: bool, quiet: bool, report: bool) -> N
 
             if bar and len(result.equity.time) >= _SLOW:
                 bar.say("writing report")
-            page = write_report(folder)
+            try:
+                page = write_report(folder)
+            except KeyboardInterrupt:
+                interrupted.set()
     numbers = summary(result)
     seconds = clock.monotonic() - begun
     if as_json:

@@ -584,6 +584,21 @@ def test_second_ctrl_c_while_the_results_are_written_gives_them_up(herald: Comma
     assert [] == list(Path("runs").glob("2*"))
 
 
+def test_ctrl_c_while_the_report_is_drawn_says_where_the_results_are(herald: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    import herald.report as herald_report
+
+    def pressed(folder: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(herald_report, "write_report", pressed)
+
+    code, _, err = herald("backtest", write(), "--quiet")
+
+    (folder,) = Path("runs").iterdir()
+    assert 130 == code
+    assert f"kept in {folder}, without a report" in err
+
+
 # --- what plugins do to the command
 
 
