@@ -132,6 +132,13 @@ def print_monitor() -> None:
         known, over = monitors.losses(functools.partial(ConnectionHealthMonitor, **options), reported=reported)
         rows.append([label, f"{known:.1f}", f"{over:.1f}"])
     table(["", "until the loss is known", "until it is over, after the broker is back"], rows)
+    title("a broker behind a real socket, called ten times a second, answers within 1 s, max_delay 3 s: longest seconds of 5")
+    rows = []
+    for label, kind, goal in (("connections reset and refused", "down", "0.5 / 3"), ("black hole", "black_hole", "5 / 3")):
+        known, over = monitors.over_a_socket(kind)
+        rows.append([label, f"{known:.2f}", f"{over:.2f}", goal])
+    table(["", "loss is known after", "over after its end", "goal"], rows)
+
     median, late = monitors.blocked_by_ticks()
     print(f"\na tick while a ping hangs: median {median:.3f} ms, p99 {late:.3f} ms   goal 1")
 

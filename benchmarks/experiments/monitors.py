@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 import statistics
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
 from experiments.caches import LONGEST
 from experiments.storms import Virtual
-from herald.errors import TransientError
+from herald.clock import WallClock
+from herald.errors import ConnectorError, TransientError
+from herald.plugins.simbroker import SimBrokerConnector, SimBrokerSettings
+from herald.testing import make_services
+from herald.testing.faultproxy import FaultProxy, Toxic
+from herald.testing.simbroker import SimBroker
 from herald.utils import ConnectionHealthMonitor, HealthState
 
 
@@ -79,3 +86,53 @@ def blocked_by_ticks(seconds: float = 0.3) -> tuple[float, float]:
     assert hangs.is_set()
     taken.sort()
     return statistics.median(taken), taken[math.ceil(0.99 * len(taken)) - 1]
+
+
+def over_a_socket(kind: str, cycles: int = 5, outage: float = 4.0) -> tuple[float, float]:
+    """Return the longest seconds until a loss is known, and until it is over after the network is back.
+
+    A worker calls a broker in another process ten times a second through a proxy that fails in the way *kind*, waits a
+    second for answers, and reconnects as often as a live run does. *kind* is that of a `Toxic`.
+    """
+    known, over = [], []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        SimBroker.start(Path(folder) / "book.sqlite") as broker,
+        FaultProxy(broker.address) as proxy,
+    ):
+        settings = SimBrokerSettings(address=proxy.address, token=broker.terms.token, timeout_seconds=1.0)
+        connector = SimBrokerConnector(settings, make_services("connectors.main", clock=WallClock()))
+        monitor = ConnectionHealthMonitor(connector, max_delay=3.0)
+
+        def turn() -> HealthState:
+            if monitor.state is not HealthState.LOST:
+                try:
+                    connector.account()
+                except ConnectorError as error:
+                    monitor.report_failure(error)
+            monitor.tick()
+            if monitor.state is not HealthState.LOST:
+                time.sleep(0.1)
+            return monitor.state
+
+        def until(state: HealthState, end: float) -> float:
+            begun = time.perf_counter()
+            while turn() is not state:
+                if time.perf_counter() - begun > end:
+                    return math.inf
+                time.sleep(0.001)
+            return time.perf_counter() - begun
+
+        connector.connect()
+        until(HealthState.HEALTHY, LONGEST)
+        for _ in range(cycles):
+            toxic = proxy.add(Toxic(kind=kind))
+            begun = time.perf_counter()
+            known.append(until(HealthState.LOST, LONGEST))
+            while time.perf_counter() - begun < outage:
+                turn()
+                time.sleep(0.001)
+            proxy.remove(toxic)
+            over.append(until(HealthState.HEALTHY, LONGEST))
+        connector.disconnect()
+    return max(known), max(over)

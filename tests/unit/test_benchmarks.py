@@ -201,6 +201,13 @@ def test_a_deaf_monitor_knows_of_a_loss_late(bench: Any) -> None:
     assert deaf > 10 * known
 
 
+@pytest.mark.parametrize("kind", ["down", "black_hole"])
+def test_a_loss_over_a_real_socket_is_known_and_repaired(bench: Any, kind: str) -> None:
+    known, over = bench.monitors.over_a_socket(kind, cycles=1, outage=1.0)
+
+    assert known < 20 > over  # loose, for a machine that is busy; the benchmark prints the figures
+
+
 def test_a_cache_without_a_single_flight_fetches_for_everybody(bench: Any) -> None:
     cache = FetchesForAll(60.0)
 
