@@ -22,6 +22,7 @@ from herald.live.recovery import Past
 from herald.live.spool import Spool
 from herald.model import (
     Alert,
+    Alerted,
     CancelIntended,
     Fill,
     Intended,
@@ -425,9 +426,11 @@ class Desk:
             self._settle(name)
             # How much is filled, the fills say; here only that the broker has the order, and on which terms.
             tells = self._accounts[table].capabilities.order_events
-            terms = stated.request if order.request.parent or tells else order.request
-            if name in self._changed:
-                terms = _terms(order.request, stated.request)
+            terms = order.request
+            if tells and stated.request.id == name:
+                terms = stated.request
+            elif terms.parent or tells or name in self._changed:
+                terms = _terms(terms, stated.request)
             unsent = order.status in _UNSENT or order.status is OrderStatus.ABANDONED
             if tells or unsent or terms != order.request or not was:
                 status = OrderStatus.PARTIAL if order.filled else OrderStatus.ACCEPTED
@@ -543,8 +546,10 @@ class Desk:
         self._cancels.pop(order_id, None)
 
     def alert(self, code: str, text: str) -> None:
-        """Tell a person, through the observers."""
-        self._engine.emit(Alert(self._clock.now(), code, text))
+        """Tell a person, through the observers, and keep it."""
+        now = self._clock.now()
+        self._spool.write((Alerted(now, code, text),))
+        self._engine.emit(Alert(now, code, text))
 
     # --- orders of which nobody knows -------------------------------------------------------------
 
