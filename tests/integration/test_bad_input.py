@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import dedent
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -425,6 +426,246 @@ CASES: dict[str, tuple[str, dict[str, str], int, tuple[str, ...]]] = {
         1,
         ("does not trade 'GBPUSD'", "add it to its symbols"),
     ),
+    # --- more of each kind
+    "misspelt verb of a group": ("runs lst", {}, 2, ("No such command 'lst'", "list")),
+    "verb of a group that is none": ("data frobnicate", {}, 2, ("No such command 'frobnicate'",)),
+    "too many arguments": ("demo x", {}, 2, ("unexpected extra argument",)),
+    "one run to compare": ("runs compare last", {}, 2, ("Missing argument 'SECOND'",)),
+    "results into a file": ("backtest h.toml --out prices.csv", {}, 2, ("'prices.csv' is a file",)),
+    "name of an installed plugin for a new one": ("new strategy risk", {}, 4, ("'risk'", "herald-trading", "choose another")),
+    "keyword as a name": ("new strategy class", {}, 4, ("'class' cannot name a plugin",)),
+    "zone on the command line": ("data check prices.csv --zone Mars", {}, 2, ("--zone", "'Mars'", "Europe/Athens")),
+    "defects on the command line": (
+        "data show prices.csv",
+        {"prices.csv": "x\n"},
+        1,
+        (),
+    ),
+    "cash that is no number at all": (C, {"h.toml": CONFIG.replace("10000.0", "nan")}, 4, ("backtest.cash", "finite number")),
+    "endless leverage": (C, {"h.toml": CONFIG + "[account]\nleverage = inf"}, 4, ("account.leverage", "finite number")),
+    "unknown account mode": (C, {"h.toml": CONFIG + '[account]\nmode = "hedge"'}, 4, ("account.mode", "'hedging'", "'hedge'")),
+    "seed with a fraction": (C, {"h.toml": CONFIG.replace("api = 1", "seed = 1.5")}, 4, ("herald.seed", "integer", "1.5")),
+    "unknown end of a run": (C, {"h.toml": CONFIG.replace("api = 1", 'on_stop = "sell"')}, 4, ("herald.on_stop", "'flatten'")),
+    "unknown way inside a bar": (C, {"h.toml": CONFIG + 'intrabar = "worst"'}, 4, ("backtest.intrabar", "'worse'", "'worst'")),
+    "more than the whole volume": (C, {"h.toml": CONFIG + "participation = 2.0"}, 4, ("backtest.participation", "equal to 1")),
+    "costs as text": (C, {"h.toml": CONFIG + 'costs = "low"'}, 4, ("backtest.costs", "must be a table")),
+    "a time as a date": (C, {"h.toml": CONFIG + "start = 10:00:00"}, 4, ("backtest.start", "no date", "2024-01-31")),
+    "limit below zero": (C, {"h.toml": CONFIG.replace("limit = 1.0", "limit = -1.0")}, 4, ("risk[0].limit", "greater than 0")),
+    "time frame as a number": (C, {"h.toml": CONFIG.replace('"1h"', "60")}, 4, ("trend.timeframe", "60", 'timeframe = "1h"')),
+    "time frame of no length": (C, {"h.toml": CONFIG.replace('"1h"', '"0m"')}, 4, ("unknown time frame '0m'",)),
+    "a symbol twice": (
+        C,
+        {"h.toml": CONFIG.replace('["EURUSD"]', '["EURUSD", "EURUSD"]')},
+        4,
+        ("strategies.trend.symbols", "EURUSD is listed twice"),
+    ),
+    "symbol in small letters": (C, {"h.toml": CONFIG.replace('["EURUSD"]', '["eurusd"]')}, 4, ("'EURUSD'", "'eurusd'")),
+    "strategy with a name that orders cannot have": (
+        C,
+        {"h.toml": CONFIG.replace("strategies.trend", 'strategies."a b"')},
+        4,
+        ("'a b' is no strategy name", "letters, digits and _"),
+    ),
+    "zone of the data misspelt": (
+        C,
+        {"h.toml": CONFIG.replace("symbol = ", 'zone = "Europe/Athen"\nsymbol = ')},
+        4,
+        ("connectors.main.zone", "unknown time zone 'Europe/Athen'", "Europe/Athens"),
+    ),
+    "path and paths": (
+        C,
+        {"h.toml": CONFIG.replace("symbol = ", 'paths = { EURUSD = "p.csv" }\nsymbol = ')},
+        4,
+        ("connectors.main", "either path or paths"),
+    ),
+    "price step below zero": (
+        C,
+        {"h.toml": CONFIG.replace('"fx_major"', '"fx_major"\nprice_step = -1')},
+        4,
+        ("instruments.EURUSD.price_step", "greater than 0"),
+    ),
+    "UTF-16": (C, {"h.toml": "\udcff\udcfea\x00"}, 4, ("not UTF-8 text at byte 0",)),
+    "plugin whose hook gives nothing": (
+        C,
+        {"mine/sitter.py": SITTER.replace("yield component", "return None\n    yield component").replace("yield c", "#")},
+        4,
+        ("herald_strategies raised TypeError", "yield what it offers"),
+    ),
+    "plugin with a name of a component that is none": (
+        C,
+        {"mine/sitter.py": SITTER.replace('component("sitter"', 'component("Sitter X"')},
+        4,
+        ("'Sitter X' is no component name", "small letters"),
+    ),
+    "plugin that offers one name twice": (
+        C,
+        {"mine/sitter.py": SITTER + '    yield component("sitter", SitterSettings, Sitter, "Again.")\n'},
+        4,
+        ("strategy 'sitter' is offered by", "rename one of them"),
+    ),
+    "setting that must be stated": (
+        C,
+        {"mine/sitter.py": SITTER.replace("int = 3", "int")},
+        4,
+        ("strategies.trend.length: is missing; state it",),
+    ),
+    "validation that raises": (
+        C,
+        {"mine/sitter.py": SITTER + "@hookimpl\ndef herald_validate(plan):\n    raise RuntimeError('x')\n"},
+        4,
+        ("plugins.sitter", "herald_validate raised RuntimeError: x"),
+    ),
+    "component that cannot be built": (
+        B,
+        {"mine/sitter.py": plugin("    def __init__(self, settings, services):\n        raise RuntimeError('no')")},
+        4,
+        ("strategies.trend", "cannot be built", "RuntimeError: no"),
+    ),
+    "strategy that ends the process": (
+        B,
+        {"mine/sitter.py": plugin("    def on_bar(self, bar, ctx):\n        raise SystemExit(0)")},
+        4,
+        ("sitter.py, line 7", "ended the process (SystemExit: 0)", "raise an exception there instead"),
+    ),
+    "strategy that raises many lines": (
+        B,
+        {"mine/sitter.py": plugin("    def on_bar(self, bar, ctx):\n        raise ValueError('a\\nb')")},
+        1,
+        ("ValueError: a b (sitter.py, line 7)",),
+    ),
+    "strategy that raises when it is filled": (
+        B,
+        {
+            "mine/sitter.py": plugin(
+                "    def on_bar(self, bar, ctx):\n        ctx.buy('EURUSD', 0.1)\n    def on_fill(self, fill, ctx):\n        1 / 0"
+            )
+        },
+        1,
+        ("strategy 'trend' was stopped at 2024-03-01T02:00:00Z", "ZeroDivisionError", "sitter.py, line 9"),
+    ),
+    "strategy that alters a bar": (
+        B,
+        {"mine/sitter.py": plugin("    def on_bar(self, bar, ctx):\n        bar.close = 1.0")},
+        1,
+        ("strategy 'trend' was stopped", "immutable"),
+    ),
+    "strategy that alters history": (
+        B,
+        {"mine/sitter.py": plugin("    def on_bar(self, bar, ctx):\n        ctx.closes('EURUSD', 1)[0] = 1.0")},
+        1,
+        ("strategy 'trend' was stopped", "read-only"),
+    ),
+    "finer bars than there are": (
+        B,
+        {"h.toml": CONFIG.replace('"1h"', '"15m"')},
+        1,
+        ("no file of 'EURUSD' makes bars of 15m", "there are 1h"),
+    ),
+    "end before the data": (B, {"h.toml": CONFIG + "end = 2020-01-01"}, 1, ("no bars of 'EURUSD'", "2024-03-01")),
+    "data without a header": (B, {"prices.csv": ROWS}, 1, ("prices.csv row 1", "no header", "time,open,high,low,close,volume")),
+    "data without a price": (
+        B,
+        {"prices.csv": HEAD.replace("low", "lo") + ROWS},
+        1,
+        ("no column for low", 'columns = { low = "..." }'),
+    ),
+    "data with a column twice": (
+        B,
+        {"prices.csv": HEAD.replace("volume", "open") + ROWS},
+        1,
+        ("2 columns are called 'open'", "rename"),
+    ),
+    "data of German numbers": (
+        B,
+        {"prices.csv": (HEAD + ROWS).replace(",", ";").replace(".", ",")},
+        1,
+        ("prices.csv row 2", "'1,10' is not a number", 'decimal = ","'),
+    ),
+    "data with days or months first": (
+        B,
+        {"prices.csv": HEAD + "".join(f"03/0{day}/2024,1.1,1.2,1.0,1.1,7\n" for day in range(1, 9))},
+        1,
+        ("day/month or month/day", "date_format"),
+    ),
+    "data with a day that never was": (
+        B,
+        {"prices.csv": row(4, "2024-02-30 02:00,1.10,1.20,1.00,1.10,7")},
+        1,
+        ("prices.csv row 4", "'2024-02-30 02:00' is not a time"),
+    ),
+    "data with an empty price": (B, {"prices.csv": row(4, "2024-03-01 02:00,1.10,,1.00,1.10,7")}, 1, ("row 4", "high is empty")),
+    "data with an endless price": (
+        B,
+        {"prices.csv": row(4, "2024-03-01 02:00,1.10,inf,1.00,1.10,7")},
+        1,
+        ("row 4", "high is infinite"),
+    ),
+    "data with a volume below zero": (
+        B,
+        {"prices.csv": row(4, "2024-03-01 02:00,1.10,1.20,1.00,1.10,-7")},
+        1,
+        ("row 4", "volume -7 is no volume"),
+    ),
+    "data that ends in a remark": (
+        B,
+        {"prices.csv": HEAD + ROWS + "Downloaded today\n"},
+        1,
+        ("row 10", "has 1 cell where 6 belong"),
+    ),
+    "data that is a web page": (B, {"prices.csv": "<!DOCTYPE html>\n<html></html>\n"}, 1, ("no header", "<!DOCTYPE html>")),
+    "data with a line without end": (
+        B,
+        {"prices.csv": HEAD + "x" * 200_000 + "\n" + ROWS},
+        1,
+        ("the header has 6 names and row 2 has 1 cell",),
+    ),
+    "data that is no text": (B, {"prices.csv": "\x00\x01\x02" * 50}, 1, ("no format reads this file", "export it as CSV")),
+    "data that only pretends to be compressed": (
+        B,
+        {"h.toml": CONFIG.replace("prices.csv", "p.csv.gz"), "p.csv.gz": "\x1f\udc8b\x08broken"},
+        1,
+        ("cannot be decompressed", "fetch or compress the file again"),
+    ),
+    "data that only pretends to be Parquet": (
+        B,
+        {"h.toml": CONFIG.replace("prices.csv", "p.parquet"), "p.parquet": "hello"},
+        1,
+        ("p.parquet", "Parquet"),
+    ),
+    "data of one bar": (B, {"prices.csv": HEAD + ROWS.splitlines()[0] + "\n"}, 1, ("too few rows", 'timeframe = "1h"')),
+    "hour that the zone skipped": (
+        B,
+        {
+            "h.toml": CONFIG.replace("symbol = ", 'zone = "Europe/Athens"\nsymbol = '),
+            "prices.csv": HEAD + ROWS.replace("2024-03-01", "2024-03-31"),
+        },
+        1,
+        ("row 5", "does not exist in the file's zone", "state the zone"),
+    ),
+}
+
+
+# name: (environment, words): what a variable may get wrong
+VARIABLES: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
+    "unknown table": ({"HERALD_CONECTORS__MAIN__PATH": "x"}, ("HERALD_CONECTORS__MAIN__PATH", "HERALD_CONNECTORS__")),
+    "unknown key": ({"HERALD_BACKTEST__CAHS": "5"}, ("set by HERALD_BACKTEST__CAHS", "did you mean cash?")),
+    "wrong type": ({"HERALD_BACKTEST__CASH": "much"}, ("backtest.cash", "'much' (set by HERALD_BACKTEST__CASH)")),
+    "nothing": ({"HERALD_BACKTEST__CASH": ""}, ("backtest.cash", "'' (set by HERALD_BACKTEST__CASH)")),
+    "text where a table belongs": ({"HERALD_CONNECTORS__MAIN": "x"}, ("connectors.main", "set by HERALD_CONNECTORS__MAIN")),
+    "an entry of a list": ({"HERALD_RISK__0__LIMIT": "2"}, ("HERALD_RISK__0__LIMIT", "risk is not a table", "in JSON")),
+    "text where a list belongs": (
+        {"HERALD_STRATEGIES__TREND__SYMBOLS": "EURUSD"},
+        ("strategies.trend.symbols", "set by HERALD_STRATEGIES__TREND__SYMBOLS"),
+    ),
+    "a list that does not end": (
+        {"HERALD_STRATEGIES__TREND__SYMBOLS": '["EURUSD"'},
+        ("is not valid JSON", '["EURUSD", "GBPUSD"]'),
+    ),
+    "a word in other letters": ({"HERALD_HERALD__MODE": "Live"}, ("herald.mode", "'Live' (set by HERALD_HERALD__MODE)")),
+    "terms that are not shipped": (
+        {"HERALD_INSTRUMENTS__EURUSD__LIKE": "fx_majr"},
+        ("instruments.EURUSD.like", "did you mean fx_major?"),
+    ),
 }
 
 
@@ -437,7 +678,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def herald(project: Path, command: str) -> subprocess.CompletedProcess[str]:
+def herald(project: Path, command: str, variables: Mapping[str, str] = MappingProxyType({})) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HERALD_")}
     environment |= {
         "PYTHONPATH": str(project / "site"),
@@ -445,6 +686,7 @@ def herald(project: Path, command: str) -> subprocess.CompletedProcess[str]:
         "COLUMNS": "200",
         "XDG_CACHE_HOME": str(project / "cache"),
         "PYTHONIOENCODING": "utf-8",
+        **variables,
     }
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "herald", *command.split()],
@@ -472,6 +714,17 @@ def test_bad_input_ends_in_a_clear_line(project: Path, name: str) -> None:
     assert [word for word in words if word not in done.stderr] == [], done.stderr
     for line in done.stderr.splitlines():
         assert len(line) < 600
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_bad_variable_ends_in_a_clear_line(project: Path, name: str) -> None:
+    variables, words = VARIABLES[name]
+
+    done = herald(project, C, variables)
+
+    assert (4, "") == (done.returncode, done.stdout), done.stderr
+    assert "Traceback" not in done.stderr
+    assert [word for word in words if word not in done.stderr] == [], done.stderr
 
 
 def test_good_project_is_good(project: Path) -> None:

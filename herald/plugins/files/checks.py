@@ -38,6 +38,7 @@ def find_defects(table: Table) -> list[Defect]:
     scale = _lost_points(table, blank, found)
     sound = ~(blank | scale)
     _out_of_range(table, sound, found)
+    _volumes(table, ~blank, found)
     _copies(table, found)
     _times(table, found)
     return sorted(found, key=lambda defect: defect.row)
@@ -117,6 +118,15 @@ def _out_of_range(table: Table, sound: NDArray[np.bool_], found: list[Defect]) -
         for index in np.flatnonzero(rows).tolist():
             text = f"{name} {float(values[index])!r} is {relation} {float(limits[index])!r}"
             found.append(Defect(int(table.row[index]), code, text, "correct or remove the row"))
+
+
+def _volumes(table: Table, sound: NDArray[np.bool_], found: list[Defect]) -> None:
+    if table.volume is None:
+        return
+    wrong = (table.volume < 0) | np.isinf(table.volume)  # not a number means unknown, which is fine
+    for index in np.flatnonzero(wrong & sound).tolist():
+        text = f"volume {float(table.volume[index]):g} is no volume"
+        found.append(Defect(int(table.row[index]), "bad_volume", text, "correct the cell, or leave it empty where it is unknown"))
 
 
 def _copies(table: Table, found: list[Defect]) -> None:

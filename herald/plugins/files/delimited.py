@@ -72,7 +72,10 @@ def find_separator(lines: Sequence[str], chosen: str) -> str:
 
 def split_line(line: str, separator: str) -> list[str]:
     """Return the cells of one line, quotes removed."""
-    return next(csv.reader([line], delimiter=separator), [])
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:  # a cell of more letters than the csv module takes; no bar has one
+        return line.split(separator)
 
 
 def read_rows(lines: Sequence[str], layout: Layout) -> ParsedBars:
@@ -140,7 +143,7 @@ def _check_width(lines: Sequence[str], layout: Layout) -> None:
         raise refuse(
             layout.skip,
             "ragged_header",
-            f"the header has {layout.width} names and row {first + 1} has {cells} cells",
+            f"the header has {layout.width} names and row {first + 1} has {cells} cell{'' if cells == 1 else 's'}",
             "write one name above each column; nothing is shifted to fit",
         )
 
@@ -179,7 +182,7 @@ def _split_with_care(
             rows.append(row)
             kept.append(cells)
             continue
-        text = f"has {len(cells)} cells where {layout.width} belong"
+        text = f"has {len(cells)} cell{'' if len(cells) == 1 else 's'} where {layout.width} belong"
         columns.defects.append(Defect(row, "ragged_row", text, "complete or remove the row"))
     return rows, [[cells[index] for cells in kept] for index in range(layout.width)]
 

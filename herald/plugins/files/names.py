@@ -72,6 +72,10 @@ def find_fields(header: Sequence[str], chosen: Mapping[str, str | int]) -> dict[
         found = next((name for name in known if name in plain), None)
         if field not in fields and found is not None:
             fields[field] = plain.index(found)
+            if plain.count(found) > 1:
+                text = f"{plain.count(found)} columns are called {written[fields[field]]!r}"
+                remedy = f"rename the others, or say which with columns = {{ {field} = {fields[field] + 1} }}"
+                raise refuse(1, "column_repeated", text, remedy)
     split = not {"date", "time"} & set(chosen) and {"date", "time"} <= set(plain)
     if split and plain[fields["time"]] in ("time", "date"):
         fields["date"], fields["time"] = plain.index("date"), plain.index("time")

@@ -37,8 +37,8 @@ class ParquetFormat:
         """There is nothing to set."""
 
     def claims(self, name: str, head: str) -> bool:
-        """Return whether the file begins with Parquet's mark."""
-        return head.startswith("PAR1")
+        """Return whether the file begins with Parquet's mark, or pretends to by its name."""
+        return head.startswith("PAR1") or name.lower().endswith((".parquet", ".pq"))
 
     def parse(self, name: str, data: bytes) -> ParsedBars:
         """Return what the file holds; see `herald.contracts.DataFormat`."""

@@ -18,6 +18,7 @@ from herald.plugins.files.clock import spell_out
 from herald.plugins.files.csv import CsvFormat
 from herald.plugins.files.mt5 import Mt5Format
 from herald.plugins.files.parquet import ParquetFormat
+from herald.plugins.files.refusal import refuse
 from herald.plugins.files.settings import FilesSettings, TextSettings, ZoneStep
 from herald.plugins.files.table import Table, make_tables
 from herald.plugins.files.unpack import unpack
@@ -86,7 +87,8 @@ class Reader:
         head = content[:4096].decode("utf-8", errors="replace")
         name, format_ = next(((name, each) for name, each in self._formats.items() if each.claims(plain, head)), ("", None))
         if format_ is None:
-            raise DataError(f"no format reads this file; there are: {', '.join(self._formats)}")
+            text = f"no format reads this file; there are: {', '.join(self._formats)}"
+            raise refuse(0, "no_format", text, "export it as CSV or Parquet, or install a plugin that reads it")
         parsed = format_.parse(plain, content)
         if self._cache is not None and isinstance(format_, _OWN):
             self._cache.store(f"{key}-{name}", parsed)

@@ -57,6 +57,8 @@ GOOD = "1.10,1.12,1.09,1.11,5"
         ("1.10,1.12,-1.09,1.11,5", "negative_price", "low -1.09 is negative"),
         ("1.10,1120,1.09,1.11,5", "decimal_lost", "high 1120.0 is 1000 times too large"),
         ("1.10,1.12,0.0109,1.11,5", "decimal_lost", "low 0.0109 is 100 times too small"),
+        ("1.10,1.12,1.09,1.11,-5", "bad_volume", "volume -5 is no volume"),
+        ("1.10,1.12,1.09,1.11,inf", "bad_volume", "volume inf is no volume"),
         ("1.10,x,1.09,1.11,5", "text_in_number", "high 'x' is not a number"),
     ],
 )

@@ -336,3 +336,24 @@ def test_real_table_of_the_metatrader_5_api_keeps_its_wall_clock() -> None:
     # the file's own column "data" says 2021-11-15 01:39:00 beside the count 1636940340
     assert ("2021-11-15T01:39:00Z", 1.14439, 1.14439, 1.14432, 1.14434, 20.0) == first(bars)
     assert (False, True) == (bars.zoned, bars.spread_points)
+
+
+def test_two_columns_of_one_name_are_refused_unless_one_is_chosen() -> None:
+    text = "time,open,open,high,low,close\n2024-03-01 10:00,1.1,9,1.3,1.0,1.2\n"
+
+    assert ("column_repeated", 1) == code_of(text)
+    assert 1.1 == float(parse(text, TextSettings(columns={"open": 2})).open[0])
+
+
+def test_cell_of_more_letters_than_the_csv_module_takes_is_a_defect_like_any_other() -> None:
+    parsed = parse(HEADER + ROW + '"' + "x" * 200_000 + '"\n')
+
+    assert [(3, "ragged_row", "has 1 cell where 6 belong")] == [(d.row, d.code, d.text) for d in parsed.defects]
+
+
+def test_file_that_is_called_parquet_and_is_none_says_so() -> None:
+    form = ParquetFormat()
+
+    assert form.claims("prices.PARQUET", "hello")
+    with pytest.raises(DataError, match="is not a readable Parquet file"):
+        form.parse("prices.parquet", b"hello")
