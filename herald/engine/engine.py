@@ -138,6 +138,7 @@ class Engine:
         exits: The exit desk.
         orders: Every order of the run in its last state, by id.
         sent: Times of the requests that went out, nanoseconds UTC.
+        view: What risk checks and sizers look at.
         failures: Strategies that were stopped.
         notes: Lines that strategies wrote.
         seal: Gives a request that passed the gate its name at the broker and a permission to be sent; None in a backtest.
@@ -168,7 +169,7 @@ class Engine:
         self.account = account
         self.seal: Callable[[OrderRequest], tuple[OrderRequest, object]] | None = None
         self.sent = view.sent
-        self._view = view
+        self.view = view
         view.desk = self
         self._by_name: dict[str, Runner] = {}
         self._by_key = {(feed.symbol, feed.span): feed for feed in feeds}
@@ -484,7 +485,7 @@ class Engine:
         if price is None:
             price = self.market_data.ask(book.symbol) if side > 0 else self.market_data.bid(book.symbol)
         try:
-            size = runner.sizer.size(Intent(book.strategy, book.symbol, side, price, terms.stop_loss), self._view)
+            size = runner.sizer.size(Intent(book.strategy, book.symbol, side, price, terms.stop_loss), self.view)
         except OrderError as error:
             return 0.0, ("no_size", str(error))
         if not (size > 0 and math.isfinite(size)):

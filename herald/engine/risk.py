@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Protocol
 
 import numpy as np
@@ -132,6 +132,18 @@ class View:
         self.price = market.price
         self.price_time = market.price_time
         self.rate = market.rate
+
+    def remember(self, sent: Mapping[str, int], orders: dict[str, Order]) -> None:
+        """Take over what earlier runs sent, before this one sends anything.
+
+        Args:
+            sent: When the request of an order went out, by id, oldest first, nanoseconds UTC.
+            orders: Those of the engine, which are of earlier runs all of them.
+        """
+        known = {name: time for name, time in sent.items() if name in orders}
+        self.sent.extend(accumulate(known.values(), max))
+        self._went.extend(known)
+        self._newest = next(reversed(orders), "")
 
     def hold(self) -> None:
         """Answer from one look until `release`: while a gate is asked, nothing changes."""

@@ -28,6 +28,7 @@ from herald.model import (
     OrderRequest,
     OrderStatus,
     RunBegan,
+    Trade,
     Traded,
 )
 
@@ -57,6 +58,9 @@ class Past(msgspec.Struct):
         positions: (connector, ticket, order that opened it) on hedging accounts, oldest first.
         changing: Orders that were about to be changed, and nobody knows whether they were.
         cancelling: The same of orders that were about to be withdrawn.
+        sent: When the last requests went out, by order id, oldest first, nanoseconds UTC.
+        fills: The last executions that a snapshot stands for; risk checks count them.
+        trades: The last round trips, the same.
     """
 
     balance: float | None = None
@@ -71,6 +75,9 @@ class Past(msgspec.Struct):
     positions: list[tuple[str, str, str]] = []
     changing: list[str] = []
     cancelling: list[str] = []
+    sent: dict[str, int] = {}
+    fills: list[Fill] = []
+    trades: list[Trade] = []
 
     def trimmed(self) -> Past:
         """Return the same without what nobody will ask for again."""
@@ -81,6 +88,8 @@ class Past(msgspec.Struct):
         for name in ended[:-_KEPT_ORDERS]:
             del self.orders[name]
             self.tables.pop(name, None)
+        self.sent = dict(list(self.sent.items())[-_KEPT_ORDERS:])
+        self.fills, self.trades = self.fills[-_KEPT_ORDERS:], self.trades[-_KEPT_ORDERS:]
         self.seen = self.seen[-_KEPT_FILLS:]
         self.positions = [one for one in self.positions if one[2] in self.orders]
         return self
@@ -108,6 +117,8 @@ def recover(journal: Journal, ledger: Ledger, instruments: Mapping[str, Instrume
             raise JournalError(f"the snapshot of the journal cannot be read: {error}; restore a backup") from error
         for book in past.books:
             ledger.load(book, _terms(instruments, book.symbol, book.strategy))
+        ledger.fills.update({fill.id: fill for fill in past.fills})
+        ledger.trades.extend(past.trades)
     opened = past.balance is not None
     if past.balance is not None:
         ledger.cash = ledger.balance = past.balance
@@ -145,6 +156,7 @@ class _Replay:
         match record:
             case Intended(connector=table, request=request):
                 # From here on it may be at the broker; only what follows can say otherwise.
+                past.sent.setdefault(request.id, record.time)
                 known = past.orders.get(request.id)
                 fresh = Order(request, OrderStatus.UNKNOWN, record.time) if known is None else known
                 past.orders[request.id] = msgspec.structs.replace(

@@ -579,6 +579,7 @@ class LiveRun:
             engine.orders[order.id] = order
             if order.is_working:
                 runner.books[order.request.symbol].working[order.id] = order
+        engine.view.remember(past.sent, engine.orders)
         self.state.check()
         resumed = max((one.time for one in self.state.trading.history if one.state is TradingState.ACTIVE), default=0)
         self.desk.remember(past, resumed)

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from herald.host.plan import load_plan
+from herald.runtime.live import LiveRun
 from herald.testing.simbroker import SimBroker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -161,6 +163,31 @@ def test_a_journal_of_another_account_is_refused(paper: Path, tmp_path: Path, cl
     assert 4 == done.returncode
     assert "journal: it was kept for account 'paper-" in done.stderr
     assert "begin a new journal" in done.stderr
+
+
+def test_the_checks_of_a_second_run_know_what_the_first_one_did(paper: Path) -> None:
+    text = paper.read_text(encoding="utf-8")
+    paper.write_text(text.replace("end = 2021-03-01", "end = 2021-02-15"), encoding="utf-8")
+    one = LiveRun(load_plan(paper))
+    first = one.run(lambda: False)
+    paper.write_text(text.replace("end = 2021-03-01", "end = 2021-02-16"), encoding="utf-8")
+    two = LiveRun(load_plan(paper))
+    second = two.run(lambda: False)
+    three = LiveRun(load_plan(paper))
+    three.run(lambda: False)
+
+    def sent_by(run: LiveRun) -> list[tuple[int, str]]:
+        return [(at, request.id) for at, request in run.engine.view.requests_since(0)]
+
+    sent = sent_by(one)
+    assert [order.id for order in first.orders] == [name for _, name in sent]
+    for later in (two, three):
+        view = later.engine.view
+        assert sent == sent_by(later)[: len(sent)]
+        assert list(first.fills) == list(view.fills_since(0))[: len(first.fills)]
+        assert list(first.trades) == list(view.trades_since(0))[: len(first.trades)]
+    assert len(three.engine.view.fills_since(0)) == len(first.fills) + len(second.fills)
+    assert not set(first.fills) & set(second.fills)
 
 
 def test_a_strategy_that_left_the_file_with_an_open_position_is_missed(
