@@ -1,8 +1,8 @@
 """Backtests whose right answers others have published (backtrader's own tests, reproduced by an independent simulator).
 
 The prices are GPL data that may not be copied into this project; they are read from ``../shared`` where that exists.
-The other cases of that collection are met elsewhere: the indicators in ``tests/unit/indicators``, the metrics in
-``tests/unit/statistics``, the aggregation in ``tests/unit/model``.
+`WHERE` says which test meets each case of the collection. Every case can be expressed, and only one figure is met in other
+words: backtrader takes the margin of an open futures contract out of *cash*, which in Herald is the free margin.
 """
 
 from __future__ import annotations
@@ -24,10 +24,21 @@ from herald.results import RunResult
 from herald.runtime import StrategySetup, simulate
 from herald.simulator.costs import Costs
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared" / "data"
 PRICES = SHARED / "reference" / "backtrader_2006-day-001.csv"
 
 needs_shared = pytest.mark.skipif(not PRICES.exists(), reason="the prices (GPL) are not part of the repository")
+
+
+WHERE = {
+    "DEV-IND-01": "tests/unit/indicators/test_published.py",
+    "DEV-MET-01": "tests/unit/statistics/test_series.py",
+    "DEV-BT-01": "tests/integration/test_reference_cases.py",
+    "DEV-BT-02": "tests/integration/test_reference_cases.py",
+    "DEV-DATA-01": "tests/unit/model/test_market.py",
+}
+"""The test that reproduces each case."""
 
 
 class Cross(Strategy[None]):
@@ -93,3 +104,18 @@ def test_futures_like() -> None:
     assert expected["final_equity"] == pytest.approx(result.account["equity"], abs=1e-9)
     # There, the margin of the open contract is taken from cash and profit is paid in daily: what Herald calls free margin.
     assert expected["final_cash"] == pytest.approx(result.account["margin_free"], abs=1e-9)
+
+
+@needs_shared
+def test_every_case_of_the_collection_is_met_somewhere() -> None:
+    cases = json.loads((SHARED / "reference" / "cases_dev.json").read_text(encoding="utf-8"))["cases"]
+
+    assert set(WHERE) == {one["id"] for one in cases}
+    assert [] == [file for file in WHERE.values() if not (ROOT / file).is_file()]
+
+
+@needs_shared
+def test_the_copy_of_the_metrics_is_the_case_itself() -> None:
+    copy = json.loads((ROOT / "tests" / "data" / "empyrical_metrics.json").read_text(encoding="utf-8"))
+
+    assert case("DEV-MET-01") == copy
