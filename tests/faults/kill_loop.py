@@ -21,13 +21,12 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -38,7 +37,7 @@ from herald.errors import AmbiguousError
 from herald.host.plan import load_plan
 from herald.live.crashpoints import CRASH_AT, POINTS, crash_point
 from herald.live.recovery import Past, recover
-from herald.live.state import ACCOUNT, StateFile, TradingState
+from herald.live.state import ACCOUNT, StateFile
 from herald.model import (
     Alerted,
     Instrument,
@@ -65,9 +64,8 @@ _DELAY_SECONDS = 0.03
 _ODDS = {"before_resend": "before_send", "after_resend": "before_send"}
 """Points that are only passed after a death at another: an order that was written down and never sent."""
 _ENDINGS = ("stopping", "stopped", "before_snapshot", "in_snapshot", "after_snapshot")
-_MOST_PASSINGS = {"in_recovery": 200, "before_commit": 12, "before_resend": 1, "after_resend": 1, "connected": 1} | {
-    name: 1 for name in (*_ENDINGS, "after_recovery", "reconcile_seen", "reconcile_filled", "mid_partial", "before_cancel")
-}
+_ONCE = (*_ENDINGS, "after_recovery", "reconcile_seen", "reconcile_filled", "mid_partial", "before_cancel", "before_resend")
+_MOST_PASSINGS = {"in_recovery": 200, "before_commit": 12, "after_resend": 1, "connected": 1} | dict.fromkeys(_ONCE, 1)
 
 CONFIG = """
 [herald]
@@ -162,7 +160,7 @@ class Verdict(msgspec.Struct):
         kills: Deaths.
         hits: Deaths at each named point.
         wanted: Orders that the journal says were to be sent.
-        booked: Orders of Herald's in the broker's book that were not refused.
+        booked: Orders of Herald's in the broker's book.
         abandoned: Entries that were given up, by policy: the broker never had them.
         resent: Orders that were sent a second time, by policy: the broker did not have the first.
         filled: Executions in the broker's book.
@@ -318,7 +316,11 @@ class Loop:
         began = clock.monotonic()
         most = 3 * terms.kills + 100
         rounds = 0
-        while rounds < most and len(self.errors) < _MOST_ERRORS and (self.kills < terms.kills or any(self.hits[one] < terms.enough for one in self.wanted())):
+        while (
+            rounds < most
+            and len(self.errors) < _MOST_ERRORS
+            and (self.kills < terms.kills or any(self.hits[one] < terms.enough for one in self.wanted()))
+        ):
             rounds += 1
             point = "" if draw.random() < terms.random_share and self.kills < terms.kills else self._next_point()
             if point in _ODDS:
@@ -441,7 +443,7 @@ def judge(book: BookView, records: Sequence[Record]) -> Verdict:
                 pass
     booked: dict[str, list[Any]] = {}
     for entry in book.orders:
-        if entry.asked and entry.status != "rejected":
+        if entry.asked:  # a refused one counts: that the broker refused the second of two is its merit, not Herald's
             booked.setdefault(entry.asked, []).append(entry)
     verdict.wanted, verdict.filled = len(intents), len(book.deals)
     verdict.booked = sum(len(entries) for entries in booked.values())
@@ -632,6 +634,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--enough", type=int, help="hits of every point to reach; 20 from 1,000 kills on, else 1")
     parser.add_argument("--random-share", type=float, default=0.4, help="of the deaths, at a random moment from outside")
     parser.add_argument("--bug", choices=BUGS, default="", help="plant a mistake; the loop must catch it")
+    parser.add_argument("--lanes", type=int, default=1, help="brokers, each with a share of the kills, side by side")
     parser.add_argument("--keep", type=Path, help="folder to leave everything in")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
@@ -642,6 +645,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"no point {unknown[0]!r}; there are {', '.join(POINTS)}")
     enough = given.enough if given.enough is not None else 20 if given.kills >= 1_000 else 1
+    if given.lanes > 1:
+        return _side_by_side(given, points, sys.argv[1:] if arguments is None else list(arguments))
     terms = Terms(
         given.kills, given.idempotent, given.mode, given.seed, points, given.bug, given.random_share, 0 if given.bug else enough
     )
@@ -657,6 +662,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verdict = kill_loop(terms, say, given.keep)
     sys.stdout.write((msgspec.json.encode(verdict).decode() if given.json else table(terms, verdict)) + "\n")
     return int(verdict.is_clean) if given.bug else int(not verdict.is_clean)
+
+
+def _side_by_side(given: argparse.Namespace, points: tuple[str, ...], arguments: list[str]) -> int:
+    """Share the kills among processes of this script, each with a broker of its own; add up what they found."""
+    clock = WallClock()
+    began = clock.monotonic()
+    share = -(-given.kills // given.lanes)
+    hits = -(-(20 if given.kills >= 1_000 else 1) // given.lanes) if given.enough is None else given.enough
+    lanes = [
+        subprocess.Popen(
+            [sys.executable, __file__, *arguments, "--lanes", "1", "--json", "--kills", str(share), "--enough", str(hits)]
+            + ["--seed", str(given.seed + 1_000 * lane)]
+            + ([] if given.keep is None else ["--keep", str(given.keep / str(lane))]),
+            stdout=subprocess.PIPE,
+        )
+        for lane in range(given.lanes)
+    ]
+    total = Verdict()
+    sums = Counter[str]()
+    for lane, process in enumerate(lanes):
+        out, _ = process.communicate()
+        if not out:
+            total.troubles.append(f"lane {lane} ended with code {process.returncode} and said nothing")
+            continue
+        one = msgspec.json.decode(out, type=Verdict)
+        sums.update(one.hits)
+        for name in (
+            "kills",
+            "wanted",
+            "booked",
+            "abandoned",
+            "resent",
+            "filled",
+            "lost",
+            "duplicates",
+            "unresolved",
+            "troubles",
+        ):
+            setattr(total, name, getattr(total, name) + getattr(one, name))
+    total.hits, total.seconds = dict(sums), clock.monotonic() - began
+    terms = Terms(given.kills, given.idempotent, given.mode, given.seed, points, given.bug)
+    sys.stdout.write((msgspec.json.encode(total).decode() if given.json else table(terms, total)) + "\n")
+    return int(total.is_clean) if given.bug else int(not total.is_clean)
 
 
 if __name__ == "__main__":
