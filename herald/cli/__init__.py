@@ -27,6 +27,8 @@ from herald.host.discovery import Catalog, discover_commands
 
 __all__ = ["check_verb", "exit_code", "herald", "main"]
 
+_LOG = "<level>{level: <8}</level> {message}"
+
 FAILED, NOT_FOUND, MISCONFIGURED, INTERRUPTED = 1, 2, 4, 130
 
 _VERBS = {
@@ -147,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     show = "--traceback" in arguments or bool(os.environ.get("HERALD_TRACEBACK"))
+    os.environ.setdefault("LOGURU_FORMAT", _LOG)  # read where a plugin imports loguru; its own names a line of Herald's source
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -22,7 +22,7 @@ from herald.model import Event, OrderStatus, SystemEvent
 __all__ = ["Log", "LogSettings", "herald_observers"]
 
 _LEVELS = {"TRACE": 5, "DEBUG": 10, "INFO": 20, "SUCCESS": 25, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
-_FORMAT = "{extra[at]} {level: <8} {message}"
+_FORMAT = "{extra[at]} {level: <8} {extra[line]}"
 _ROTATION = re.compile(r"[0-9.]+ ?[KMG]?B|[0-9]+ (minute|hour|day|week|month)s?|[0-9]{2}:[0-9]{2}")
 
 
@@ -95,8 +95,10 @@ class Log:
         if self._log is None:
             self._log = self._open()
         fields = _fields(event)
+        line = _line(type(event).__name__, fields)
+        # The time in front is that of the event: in a backtest the clock on the wall says nothing.
         # The text is passed without arguments, so braces in a strategy's note stay as they are.
-        self._log.bind(event=type(event).__name__, **fields).log(level, _line(type(event).__name__, fields))
+        self._log.bind(event=type(event).__name__, line=line, **fields).log(level, f"{fields['at']} {line}")
 
     def close(self) -> None:
         """Close the file, if there is one; a second call does nothing."""

@@ -29,7 +29,7 @@ def records() -> Iterator[list[dict[str, Any]]]:
 
 
 def lines(records: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
-    return {record["extra"]["event"]: (record["level"].name, record["message"]) for record in records}
+    return {record["extra"]["event"]: (record["level"].name, record["extra"]["line"]) for record in records}
 
 
 def observe_all(log: Log) -> None:
@@ -53,6 +53,15 @@ def test_each_event_is_one_line_of_its_values(records: list[dict[str, Any]]) -> 
     assert ("INFO", "RunStopped status=completed") == written["RunStopped"]
 
 
+def test_message_begins_with_the_time_of_the_event(records: list[dict[str, Any]]) -> None:
+    observe_all(Log(LogSettings(events=("Fill",)), make_services()))
+
+    assert (
+        "2024-01-01T00:00:00Z Fill order_id=trend-000001 symbol=TEST side=buy size=0.1 price=100.5 fee=0.35"
+        == (records[0]["message"])
+    )
+
+
 def test_values_are_fields_too(records: list[dict[str, Any]]) -> None:
     observe_all(Log(LogSettings(events=("Fill",)), make_services("observers[0]")))
 
@@ -60,6 +69,7 @@ def test_values_are_fields_too(records: list[dict[str, Any]]) -> None:
     assert record["extra"] == {
         "observer": "observers[0]",
         "event": "Fill",
+        "line": "Fill order_id=trend-000001 symbol=TEST side=buy size=0.1 price=100.5 fee=0.35",
         "at": "2024-01-01T00:00:00Z",
         "order_id": "trend-000001",
         "symbol": "TEST",
@@ -73,7 +83,7 @@ def test_values_are_fields_too(records: list[dict[str, Any]]) -> None:
 def test_braces_and_line_breaks_of_a_note_do_no_harm(records: list[dict[str, Any]]) -> None:
     Log(LogSettings(), make_services()).observe(Note(0, "trend", "{x} {}\n{0!r}"))
 
-    assert 'Note strategy=trend text="{x} {} {0!r}"' == records[0]["message"]
+    assert 'Note strategy=trend text="{x} {} {0!r}"' == records[0]["extra"]["line"]
 
 
 def test_events_below_the_level_are_not_written(records: list[dict[str, Any]]) -> None:
