@@ -16,7 +16,7 @@ from herald.contracts import Context, Services, Strategy
 from herald.model import Bar, BarSeries, Instrument, Order, TimeInForce
 from herald.results import RunResult
 from herald.runtime import StrategySetup, simulate
-from herald.simulator.broker import FillRules, Intrabar
+from herald.simulator.broker import FillRules, Intrabar, Simulator
 from herald.simulator.costs import Costs
 
 from .conftest import HOURLY, Action, Row, Runner, deals, instrument, script, series, states
@@ -65,7 +65,7 @@ both = pytest.mark.parametrize("quiet", [True, False])
 @both
 def test_c1_c3_c4_plain_orders_open_turn_and_close_at_the_same_cost(quiet: bool) -> None:
     data = series([FLAT, (11, 13, 9, 12), (12, 13, 11, 12), (11, 11, 11, 11)])
-    actions: dict[int, Action] = {0: lambda c: c.buy("X", 2), 1: lambda c: c.sell("X", 5), 2: lambda c: c.buy("X", 3)}
+    actions: dict[int, Action] = {0: lambda c: c.target("X", 2), 1: lambda c: c.target("X", -3), 2: lambda c: c.target("X", 0)}
     costs = Costs(spread_points=20, slippage_points=3, commission_per_lot=2)
 
     result = play(quiet, actions, data, costs=costs)
@@ -82,7 +82,7 @@ def test_c1_c3_c4_plain_orders_open_turn_and_close_at_the_same_cost(quiet: bool)
 def test_c1_price_of_a_buyer_has_no_dust_of_the_addition(quiet: bool) -> None:
     data = series([FLAT, (10.1, 10.1, 10.1, 10.1)])
 
-    result = play(quiet, {0: lambda ctx: ctx.buy("X", 1)}, data, costs=Costs(spread_points=20))
+    result = play(quiet, {0: lambda ctx: ctx.target("X", 1)}, data, costs=Costs(spread_points=20))
 
     assert 10.1 + 0.2 != 10.3
     assert 10.3 == result.fills[0].price
@@ -93,10 +93,24 @@ def test_c4_fraction_of_a_notional_in_another_currency(quiet: bool) -> None:
     terms = {"X": instrument(quote="JPY"), "USDJPY": instrument("USDJPY", base="USD", quote="JPY")}
     data = [series([HUNDRED, HUNDRED]), series([(50.0, 50.0, 50.0, 50.0)] * 2, "USDJPY")]
 
-    result = play(quiet, {0: lambda ctx: ctx.buy("X", 3)}, *data, terms=terms, costs=Costs(commission_fraction=0.01))
+    result = play(quiet, {0: lambda ctx: ctx.target("X", 3)}, *data, terms=terms, costs=Costs(commission_fraction=0.01))
 
     # 3 units at 100 yen are 6 dollars.
     assert pytest.approx(0.06) == result.fills[0].fee
+
+
+@both
+def test_the_shorter_way_is_the_one_that_is_asked(quiet: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without this, the tests of both ways could ask one way twice."""
+    taken: list[str] = []
+    real = Simulator.straight
+    monkeypatch.setattr(
+        Simulator, "straight", lambda self, request, *rest: (taken.append(request.id), real(self, request, *rest))
+    )
+
+    play(quiet, {0: lambda ctx: ctx.target("X", 1)}, series([FLAT, FLAT]))
+
+    assert (["s-000001"] if quiet else []) == taken
 
 
 # --- C6: exactly enough, and a hundredth of a lot more --------------------------------------------
@@ -107,7 +121,7 @@ def test_c4_fraction_of_a_notional_in_another_currency(quiet: bool) -> None:
 def test_c6_commission_is_paid_before_the_margin(quiet: bool, cash: float, status: str) -> None:
     costs = Costs(commission_per_lot=0.1)
 
-    result = play(quiet, {0: lambda ctx: ctx.buy("X", 10)}, series([HUNDRED, HUNDRED]), cash=cash, leverage=1.0, costs=costs)
+    result = play(quiet, {0: lambda ctx: ctx.target("X", 10)}, series([HUNDRED, HUNDRED]), cash=cash, leverage=1.0, costs=costs)
 
     assert {"s-000001": status} == states(result)
 
@@ -125,7 +139,7 @@ def test_c6_commission_is_paid_before_the_margin(quiet: bool, cash: float, statu
 )
 def test_c6_adding_counts_the_open_profit_and_the_entry_prices(quiet: bool, price: float, more: float, status: str) -> None:
     data = series([HUNDRED, HUNDRED, (price, price, price, price)])
-    actions: dict[int, Action] = {0: lambda ctx: ctx.buy("X", 5), 1: lambda ctx: ctx.buy("X", more)}
+    actions: dict[int, Action] = {0: lambda ctx: ctx.target("X", 5), 1: lambda ctx: ctx.target("X", 5 + more)}
 
     result = play(quiet, actions, data, cash=1000.0, leverage=1.0)
 
@@ -137,7 +151,7 @@ def test_c6_adding_counts_the_open_profit_and_the_entry_prices(quiet: bool, pric
 def test_c6_turning_needs_the_margin_of_what_is_left_at_its_own_price(quiet: bool, sold: float, status: str) -> None:
     # 5 held at 100 and worth 200: the equity is 1,500, enough for 7.5 sold short at 200.
     data = series([HUNDRED, HUNDRED, (200.0, 200.0, 200.0, 200.0)])
-    actions: dict[int, Action] = {0: lambda ctx: ctx.buy("X", 5), 1: lambda ctx: ctx.sell("X", sold)}
+    actions: dict[int, Action] = {0: lambda ctx: ctx.target("X", 5), 1: lambda ctx: ctx.target("X", 5 - sold)}
 
     result = play(quiet, actions, data, cash=1000.0, leverage=1.0)
 
@@ -147,7 +161,7 @@ def test_c6_turning_needs_the_margin_of_what_is_left_at_its_own_price(quiet: boo
 @both
 def test_c6_position_can_be_closed_when_the_account_owes_money(quiet: bool) -> None:
     data = series([HUNDRED, HUNDRED, (40.0, 40.0, 40.0, 40.0)])
-    actions: dict[int, Action] = {0: lambda ctx: ctx.buy("X", 20), 1: lambda ctx: ctx.close("X")}
+    actions: dict[int, Action] = {0: lambda ctx: ctx.target("X", 20), 1: lambda ctx: ctx.target("X", 0)}
 
     result = play(quiet, actions, data, cash=1000.0, leverage=2.0)
 
@@ -172,7 +186,7 @@ def test_c6_position_can_be_closed_when_the_account_owes_money(quiet: bool) -> N
 def test_c6_other_symbols_bind_margin_and_lend_their_profit(quiet: bool, price: float, size: float, status: str) -> None:
     held = series([HUNDRED, (100.0, max(price, 100.0), min(price, 100.0), price), (price, price, price, price)])
     data = [held, series([HUNDRED] * 3, "Y")]
-    actions: dict[int, Action] = {0: lambda ctx: ctx.buy("X", 5), 1: lambda ctx: ctx.buy("Y", size)}
+    actions: dict[int, Action] = {0: lambda ctx: ctx.target("X", 5), 1: lambda ctx: ctx.target("Y", size)}
 
     result = play(quiet, actions, *data, cash=1000.0, leverage=1.0)
 
@@ -187,9 +201,9 @@ def test_c6_margin_and_profit_in_another_currency(quiet: bool, first: float, mor
     terms = {"X": instrument(quote="JPY"), "USDJPY": instrument("USDJPY", base="USD", quote="JPY")}
     yen: Sequence[Row] = [(1e4, 1e4, 1e4, 1e4)] * 2 + [(2e4, 2e4, 2e4, 2e4)]
     data = [series(yen), series([HUNDRED] * 3, "USDJPY")]
-    actions: dict[int, Action] = {0: lambda ctx: ctx.buy("X", first)}
+    actions: dict[int, Action] = {0: lambda ctx: ctx.target("X", first)}
     if more is not None:
-        actions[1] = lambda ctx: ctx.buy("X", more)
+        actions[1] = lambda ctx: ctx.target("X", first + more)
 
     result = play(quiet, actions, *data, terms=terms, cash=1000.0, leverage=1.0)
 
