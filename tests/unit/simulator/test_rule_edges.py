@@ -347,6 +347,21 @@ def test_f16_volume_is_counted_in_units_and_the_average_price_in_lots(run: Runne
     assert pytest.approx((5 * 10 + 3 * 11) / 8) == result.orders[0].average_price
 
 
+def test_f20_cancelled_order_states_what_it_filled_and_at_which_average(run: Runner) -> None:
+    orders: list[Order] = []
+    rows = [FLAT, (10, 10, 10, 10, 10), (9, 9, 9, 9, 5), FLAT]
+    actions: dict[int, Action] = {
+        0: lambda ctx: orders.append(ctx.buy("X", 8, limit=10)),
+        2: lambda ctx: ctx.cancel(orders[0]),
+    }
+
+    result = run(rows, actions, rules=FillRules(participation=0.4))
+
+    (order,) = result.orders
+    assert ("cancelled", 6.0) == (str(order.status), order.filled)
+    assert pytest.approx((4 * 10 + 2 * 9) / 6) == order.average_price
+
+
 def test_f16_rest_of_a_market_order_waits_for_the_next_open_on_a_path_too(run: Runner) -> None:
     rows = [FLAT, (10, 12, 8, 11, 10), (11, 12, 8, 10, 10)]
 
