@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
 from types import MappingProxyType
@@ -848,21 +849,25 @@ use = "exits.trailing_stop"
 atr = 3.0
 [[observers]]
 use = "log"
+level = "ERROR"
 """
 
 
-def test_config_mutated_at_every_place_never_ends_in_a_traceback(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_config_mutated_at_every_place_is_refused_with_its_place_or_runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from herald.cli import exit_code
     from herald.cli.plan import check
-    from herald.errors import ConfigError
+    from herald.errors import ConfigError, HeraldError
+    from herald.host.plan import load_plan
+    from herald.runtime import run_backtest
 
+    monkeypatch.setenv("XDG_CACHE_HOME", str(project / "cache"))
     monkeypatch.chdir(project)
     text = CONFIG.replace("timeframe", 'connector = "main"\ntimeframe') + MORE
     Path("h.toml").write_text(text, encoding="utf-8")
     unchanged = CliRunner().invoke(check, ["h.toml"])
     assert 0 == unchanged.exit_code, unchanged.exception
     data = tomllib.loads(text)
-    count = wrong = 0
+    count = wrong = completed = 0
     for name, mutant in _mutants(data):
         Path("h.toml").write_text("".join(f'"{key}" = {_toml(value)}\n' for key, value in mutant.items()), encoding="utf-8")
         result = CliRunner().invoke(check, ["h.toml"])
@@ -874,5 +879,11 @@ def test_config_mutated_at_every_place_never_ends_in_a_traceback(project: Path, 
             for problem in result.exception.problems:
                 assert problem.where, name
                 assert not set("\n()") & set(problem.where), (name, problem)  # a place in the file, nothing of Python
+            continue
+        # What the check lets through runs, or is refused for what only its data can tell.
+        with suppress(HeraldError):
+            assert "completed" == run_backtest(load_plan("h.toml", mode="backtest")).status, name
+            completed += 1
     assert count > 300
     assert wrong > count / 2
+    assert completed > 30

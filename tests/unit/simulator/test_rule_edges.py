@@ -6,6 +6,7 @@ must agree on is asked of both (`quiet`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from herald.clock import HOUR, SimClock
 from herald.contracts import Context, Services, Strategy
+from herald.errors import DataError
 from herald.model import Bar, BarSeries, Instrument, Order, TimeInForce
 from herald.results import RunResult
 from herald.runtime import StrategySetup, simulate
@@ -111,6 +113,30 @@ def test_the_shorter_way_is_the_one_that_is_asked(quiet: bool, monkeypatch: pyte
     play(quiet, {0: lambda ctx: ctx.target("X", 1)}, series([FLAT, FLAT]))
 
     assert (["s-000001"] if quiet else []) == taken
+
+
+def test_c3_unknown_volume_is_fine_where_no_cost_asks_for_it(run: Runner) -> None:
+    rows = [FLAT, (*FLAT, math.nan)]
+
+    result = run(rows, {0: lambda ctx: ctx.buy("X", 1)}, costs=Costs(slippage_points=1))
+
+    assert [10.01] == [fill.price for fill in result.fills]
+    with pytest.raises(DataError, match="volume"):
+        run(rows, {}, costs=Costs(slippage_impact=0.1))
+
+
+@pytest.mark.parametrize(
+    ("volume", "share"),
+    [(100.0, 0.2), (20.0, 1.0), (10.0, 1.0), (0.0, 1.0)],  # 2 lots of 10 units; never more than all of it
+)
+def test_c3_impact_goes_by_the_share_of_the_volume_in_units(run: Runner, volume: float, share: float) -> None:
+    rows = [FLAT, (*FLAT, volume)]
+
+    result = run(
+        rows, {0: lambda ctx: ctx.buy("X", 2)}, costs=Costs(slippage_impact=0.1), instrument=instrument(contract_size=10)
+    )
+
+    assert pytest.approx(10 + 10 * 0.1 * share**2) == result.fills[0].price
 
 
 # --- C6: exactly enough, and a hundredth of a lot more --------------------------------------------
