@@ -8,6 +8,7 @@ reconciles as a user's would, and the journal is compared with the book of the p
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections import Counter
@@ -53,6 +54,8 @@ RECORDED_PACE = 20.0
 _SETTLE_SECONDS = 120.0
 """How long after the script orders may stay in doubt before that counts as a failure."""
 _CALM_SECONDS = 2.0
+_AGAIN_SECONDS = 15.0
+"""How long the start afterwards may take to agree with the broker, seconds of the wall; there are no faults any more."""
 _BELIEVED = frozenset({OrderStatus.SENT, OrderStatus.ACCEPTED, OrderStatus.PARTIAL, OrderStatus.FILLED})
 _DISBELIEVED = frozenset({OrderStatus.DENIED, OrderStatus.REJECTED, OrderStatus.ABANDONED})
 _DOUBT = frozenset({OrderStatus.PENDING, OrderStatus.UNKNOWN})
@@ -303,7 +306,7 @@ def rehearse(
         ending = _Ending(rehearsal, seconds, world)
         run = LiveRun(own, world=world, broker_layers=rehearsal.around, observers={"the rehearsal": rehearsal})
         result = run.run(lambda: ending(run))
-        again = LiveRun(own, task=Task.RECONCILE)
+        again = LiveRun(_own(plan, folder, 1.0, most=_AGAIN_SECONDS), task=Task.RECONCILE)
         second = again.run(lambda: False)
         findings = [*result.errors, *second.errors, *again.findings()]
         comparison, fills = _compared(own, folder, list(run.workers))
@@ -345,10 +348,10 @@ def _is_recorded(plan: Plan, clock: Clock) -> bool:
     return all(build.connector(table).capabilities().lockstep for table in tables)
 
 
-def _own(plan: Plan, folder: Path, pace: float) -> Plan:
+def _own(plan: Plan, folder: Path, pace: float, most: float = math.inf) -> Plan:
     """Return *plan* with a state folder and a journal of its own, and as much real time to start and stop as it states."""
     live = plan.config.live
-    patient = {"connect_seconds": live.connect_seconds * pace, "stop_seconds": live.stop_seconds * pace}
+    patient = {"connect_seconds": min(live.connect_seconds * pace, most), "stop_seconds": live.stop_seconds * pace}
     config = plan.config.model_copy(update={"live": live.model_copy(update={"state": str(folder), **patient})})
     kept = component("journal.sqlite", JournalSettings, SqliteJournal, "The journal of a rehearsal.")
     origin = plan.journal.origin if plan.journal is not None else next(iter(plan.connectors.values())).origin
