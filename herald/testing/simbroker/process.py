@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from herald.clock import Clock
+from herald.errors import NotSupported
 from herald.testing.simbroker.book import BookView
 from herald.testing.simbroker.exchange import Refusal
 from herald.testing.simbroker.server import Server
@@ -243,11 +244,15 @@ class SimBroker:
 
     def pause(self) -> None:
         """Stop the process as it is (SIGSTOP): connections stand and nothing answers. Not on Windows."""
-        os.kill(self.pid, signal.SIGSTOP)
+        if sys.platform != "win32":
+            os.kill(self.pid, signal.SIGSTOP)
+        else:
+            raise NotSupported("Windows cannot stop a process and let it go on")
 
     def resume(self) -> None:
         """Let a paused process go on."""
-        os.kill(self.pid, signal.SIGCONT)
+        if sys.platform != "win32":
+            os.kill(self.pid, signal.SIGCONT)
 
     def book(self) -> BookView:
         """Return the book as it is on disk, whether the broker lives or not."""
