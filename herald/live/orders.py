@@ -16,6 +16,7 @@ import msgspec
 from herald.clock import SECOND, Clock
 from herald.contracts import Cancel, Capabilities, Command, Modify, Submit
 from herald.engine.engine import Engine
+from herald.live.chronicle import Chronicle
 from herald.live.crashpoints import crash_point
 from herald.live.messages import Ask, CancelOrder, ChangeOrder, Found, Job, Look, Outcome, SendOrder
 from herald.live.recovery import Past
@@ -116,6 +117,7 @@ class Desk:
         seal: Callable[[OrderRequest], object],
         *,
         request_seconds: float = 10.0,
+        chronicle: Chronicle | None = None,
     ) -> None:
         """Set up a desk without orders.
 
@@ -128,6 +130,7 @@ class Desk:
             inbox: Takes (table, outcome) from any thread, for `outcome` to be called in the engine's.
             seal: Makes the gate's permission for a request that is sent again.
             request_seconds: How long an order may wait to be sent.
+            chronicle: Puts executions in their order; one that knows what earlier runs did.
         """
         self.unresolved: dict[str, Unresolved] = {}
         self.next_ask = _NEVER
@@ -143,6 +146,7 @@ class Desk:
         self._inbox = inbox
         self._seal = seal
         self._request_seconds = request_seconds
+        self._chronicle = Chronicle(engine.ledger) if chronicle is None else chronicle
         self._by_tag: dict[str, str] = {}
         self._by_broker: dict[tuple[str, str], str] = {}
         self._by_position: dict[tuple[str, str], str] = {}
@@ -317,7 +321,7 @@ class Desk:
     def _submitted(self, table: str, order: Order, outcome: Outcome) -> None:
         status = outcome.status
         if status is OrderStatus.ACCEPTED:
-            known = order if order.broker_id else _replace(order, broker_id=outcome.broker_id)
+            known = _replace(order, broker_id=outcome.broker_id or order.broker_id)
             if self._accounts[table].capabilities.order_events:
                 # The broker tells the rest by itself, in the order in which it happens there.
                 self._becomes(table, known, quietly=True, kept=self._after_outcome)
@@ -325,7 +329,7 @@ class Desk:
                 works = OrderStatus.PARTIAL if order.filled else OrderStatus.ACCEPTED
                 accepted = _replace(known, status=works, time=outcome.time, code="", reason="")
                 self._becomes(table, accepted, kept=self._after_outcome)
-            elif not order.broker_id:  # its fill was faster than its confirmation
+            elif order.broker_id != known.broker_id:  # its fill was faster than its confirmation
                 self._becomes(table, known, quietly=True, kept=self._after_outcome)
             self._settle(order.id)
             self._catch_up_cancel(order.id)
@@ -478,7 +482,11 @@ class Desk:
             self.alert("late_fill", f"order {name} was {order.status} and still traded {fill.size:g} {fill.symbol}")
         self._mid_fill()
         self._settle(name)
-        self._engine.on_fill(_replace(fill, id=local, order_id=name))
+        mine = _replace(fill, id=local, order_id=name)
+        book = self._engine.ledger.books[order.request.strategy, order.request.symbol]
+        now = self._engine.now
+        if self._chronicle.take(mine, order.request, book, rate, now, lambda: self._engine.on_fill(mine)):
+            self.alert("fill_out_of_order", f"an execution of order {name} was heard after later ones; the book is mended")
         order = self._engine.orders[name]
         self._spool.write((OrderChanged(self._clock.now(), table, order),), kept=self._after_fill)
         if order.status is OrderStatus.PARTIAL:

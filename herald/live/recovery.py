@@ -14,6 +14,7 @@ import msgspec
 from herald.contracts import Journal
 from herald.engine.book import Book, BookState, Ledger
 from herald.errors import JournalError
+from herald.live.chronicle import Chronicle
 from herald.live.crashpoints import crash_point
 from herald.model import (
     Account,
@@ -95,13 +96,14 @@ class Past(msgspec.Struct):
         return self
 
 
-def recover(journal: Journal, ledger: Ledger, instruments: Mapping[str, Instrument]) -> Past:
+def recover(journal: Journal, ledger: Ledger, instruments: Mapping[str, Instrument], chronicle: Chronicle | None = None) -> Past:
     """Return what *journal* knows and bring the books of *ledger* to where they were.
 
     Args:
         journal: Of this run; only read.
         ledger: Without fills; its books are made as they are needed.
         instruments: Terms by symbol.
+        chronicle: Puts the executions in their order, and may go on to do so.
 
     Raises:
         JournalError: It cannot be read, or it speaks of a symbol whose terms are not known.
@@ -122,7 +124,7 @@ def recover(journal: Journal, ledger: Ledger, instruments: Mapping[str, Instrume
     opened = past.balance is not None
     if past.balance is not None:
         ledger.cash = ledger.balance = past.balance
-    replay = _Replay(past, ledger, instruments, opened)
+    replay = _Replay(past, ledger, instruments, opened, Chronicle(ledger) if chronicle is None else chronicle)
     for _, record in journal.read(number):
         passed()
         replay.take(record)
@@ -139,7 +141,10 @@ def recover(journal: Journal, ledger: Ledger, instruments: Mapping[str, Instrume
 class _Replay:
     """Applies the records behind a snapshot."""
 
-    def __init__(self, past: Past, ledger: Ledger, instruments: Mapping[str, Instrument], opened: bool) -> None:
+    def __init__(
+        self, past: Past, ledger: Ledger, instruments: Mapping[str, Instrument], opened: bool, chronicle: Chronicle
+    ) -> None:
+        self._chronicle = chronicle
         self.seen = dict.fromkeys(past.seen)
         self.changing = dict.fromkeys(past.changing)
         self.cancelling = dict.fromkeys(past.cancelling)
@@ -205,7 +210,8 @@ class _Replay:
         request = order.request
         book = ledger.add(request.strategy, _terms(self._instruments, request.symbol, request.strategy))
         local = fill if fill.id not in ledger.fills else msgspec.structs.replace(fill, id=f"{table}/{fill.id}")
-        ledger.apply(local, request, book, record.rate, record.time)
+        rate, time = record.rate, record.time
+        self._chronicle.take(local, request, book, rate, time, lambda: ledger.apply(local, request, book, rate, time))
         past.orders[order.id] = order.with_fill(fill)
         if fill.position and not request.reduce_only:
             past.positions.append((table, fill.position, order.id))

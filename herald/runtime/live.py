@@ -25,6 +25,7 @@ from herald.engine.risk import EquityTrack, View
 from herald.errors import ConfigError, HeraldError, LeaseError, NotSupported, PermitError, Problem
 from herald.host.plan import Plan
 from herald.live.chain import GuardedConnector
+from herald.live.chronicle import Chronicle
 from herald.live.crashpoints import crash_point
 from herald.live.driver import Driver, Housekeeping
 from herald.live.lease import AccountLease
@@ -440,7 +441,8 @@ class LiveRun:
         self._outlet.attach(self.engine.emit)
         for setup in setups:
             enlist(self.engine, setup, instruments, feeds, view)
-        past = recover(journal, ledger, instruments)
+        self._chronicle = Chronicle(ledger)
+        past = recover(journal, ledger, instruments, self._chronicle)
         crash_point("after_recovery")()
         for table, account in accounts.items():
             kept = past.accounts.get(table)
@@ -508,6 +510,7 @@ class LiveRun:
             lambda table, outcome: self.driver.put(table, outcome),
             self._permit,
             request_seconds=live.request_seconds,
+            chronicle=self._chronicle,
         )
         self.reconciler = Reconciler(engine, self.desk, desks, self.table_of, clock, live.external, self.reduce)
         keys = [(feed.symbol, feed.span) for feed in engine.feeds]

@@ -39,7 +39,6 @@ from herald.live.crashpoints import CRASH_AT, POINTS, crash_point
 from herald.live.recovery import Past, recover
 from herald.live.state import ACCOUNT, StateFile
 from herald.model import (
-    Alerted,
     Instrument,
     Intended,
     Order,
@@ -435,12 +434,13 @@ def judge(book: BookView, records: Sequence[Record]) -> Verdict:
             case Intended(request=request):
                 intents[request.client_tag] = request
                 sent[request.id] += 1
+                orders.setdefault(request.id, Order(request, OrderStatus.UNKNOWN, record.time))
             case OrderChanged(order=order):
                 orders[order.id] = order
-            case Traded(fill=fill):
-                deals.setdefault(fill.id, record)
-            case Alerted():
-                pass
+            case Traded(fill=fill) if fill.id not in deals:
+                deals[fill.id] = record
+                if fill.order_id in orders:  # a death may come before the order behind its execution is written
+                    orders[fill.order_id] = orders[fill.order_id].with_fill(fill)
     booked: dict[str, list[Any]] = {}
     for entry in book.orders:
         if entry.asked:  # a refused one counts: that the broker refused the second of two is its merit, not Herald's
@@ -465,11 +465,9 @@ def judge(book: BookView, records: Sequence[Record]) -> Verdict:
             verdict.lost.append(f"deal {deal.number} of order {deal.order} ({deal.tag or deal.parent_tag}) is not in the journal")
         elif deals[str(deal.number)].fill.order_id not in orders:
             verdict.lost.append(f"deal {deal.number} of order {deal.order} was taken for somebody else's")
-    names = {request.id for request in intents.values()} | orders.keys()
-    for name in sorted(names):
-        order = orders.get(name)
-        if order is None or order.status in (OrderStatus.UNKNOWN, OrderStatus.PENDING, OrderStatus.SENT):
-            verdict.unresolved.append(f"order {name} is {'only intended' if order is None else order.status}")
+    for name, order in sorted(orders.items()):
+        if order.status in (OrderStatus.UNKNOWN, OrderStatus.PENDING, OrderStatus.SENT):
+            verdict.unresolved.append(f"order {name} is {order.status}: {order.reason}")
         elif order.status is OrderStatus.ABANDONED:
             verdict.abandoned += 1
     return verdict
