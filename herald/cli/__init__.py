@@ -34,6 +34,7 @@ FAILED, NOT_FOUND, MISCONFIGURED, INTERRUPTED = 1, 2, 4, 130
 _VERBS = {
     "backtest": ("herald.cli.backtest:backtest", "Run a strategy over history."),
     "backup": ("herald.cli.journal:backup", "Copy a journal while it is in use, and verify the copy."),
+    "chaos": ("herald.cli.chaos:chaos", "Rehearse a bad day on paper, and look for what was lost."),
     "check": ("herald.cli.plan:check", "List every mistake in a config file."),
     "config": ("herald.cli.config:config", "Show a config, or its JSON Schema."),
     "data": ("herald.cli.data:data", "Look into data files."),
