@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import msgspec
 
@@ -22,7 +22,16 @@ from herald.engine.book import Ledger
 from herald.engine.engine import Engine
 from herald.engine.feed import Feed
 from herald.engine.risk import EquityTrack, View
-from herald.errors import ConfigError, HeraldError, LeaseError, NotSupported, PermitError, Problem
+from herald.errors import (
+    ConfigError,
+    HeraldError,
+    LeaseError,
+    NotConnected,
+    NotSupported,
+    PermitError,
+    Problem,
+    TransientError,
+)
 from herald.host.plan import Plan
 from herald.live.chain import GuardedConnector
 from herald.live.chronicle import Chronicle
@@ -246,13 +255,14 @@ class LiveRun:
             begins = [connector.capabilities().starts_at for connector in raw.values()]
             played = [book.played() for book in books.values()]  # a replay goes on where an earlier run of it ended
             clock: Clock = SimClock(max(*begins, *played, 0)) if lockstep else self._world
-            wanted, known = series_of(plan, raw, self._currency(raw))
+            asked = self._patient(raw)
+            wanted, known = series_of(plan, asked, self._currency(asked))
             self.table_of = {symbol: table for (symbol, _), table in wanted.items()}
             instruments = {symbol: known[symbol] for symbol in self.table_of}
-            feeds, series = self._feeds(raw, wanted, instruments, clock)
-            self._take_leases(raw, stack)
+            feeds, series = self._feeds(asked, wanted, instruments, clock)
+            self._take_leases(asked, stack)
             connectors = self._brokers(raw, books, instruments, feeds, clock, clocks)
-            accounts = {table: connector.account() for table, connector in connectors.items()}
+            accounts = {table: connector.account() for table, connector in self._patient(connectors).items()}
             observers = dict(self._observers)
             for part in plan.observers:
                 observers[part.name] = build(part, clock=clock)
@@ -294,6 +304,10 @@ class LiveRun:
                 if self._world.monotonic() >= end:
                     raise
                 self._world.sleep(0.2)
+
+    def _patient(self, connectors: Mapping[str, Connector]) -> dict[str, Connector]:
+        """Return *connectors* as they are asked while the run starts, when no worker looks after them yet."""
+        return {table: cast("Connector", _Patient(one, self._patiently)) for table, one in connectors.items()}
 
     def _paper_books(self, connectors: Mapping[str, Connector]) -> dict[str, PaperBook]:
         """Open the book of every paper account; there is none in live mode."""
@@ -788,6 +802,33 @@ class LiveRun:
                 "cash": account.balance,
             },
         )
+
+
+class _Patient:
+    """A connector that connects and asks again where a question fails for the moment."""
+
+    def __init__(self, connector: Connector, patiently: Callable[[Callable[[], None]], None]) -> None:
+        self._connector = connector
+        self._patiently = patiently
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return the patient form of a method."""
+        method = getattr(self._connector, name)
+
+        def ask(*args: Any) -> Any:
+            answers = []
+
+            def again() -> None:
+                self._connector.connect()
+                answers.append(method(*args))
+
+            try:
+                return method(*args)
+            except (TransientError, NotConnected):
+                self._patiently(again)
+            return answers[-1]
+
+        return ask
 
 
 class _ReadOnly:

@@ -58,6 +58,8 @@ _HERE = Path(__file__).resolve().parent
 _ROUND_SECONDS = 1.5
 """After so long a round that has not come to its point is killed from outside."""
 _MOST_ERRORS = 20
+_SETTLINGS = 3
+"""Runs that may be needed until nothing is in doubt: on a slow machine one may have had too little time."""
 _SETTLE_SECONDS = 0.3
 _DELAY_SECONDS = 0.03
 _ODDS = {"before_resend": "before_send", "after_resend": "before_send"}
@@ -356,17 +358,20 @@ class Loop:
     def _settle(self) -> None:
         """Let one run find out what became of everything, and another close it."""
         self.broker.control.set_faults()
-        for name, variables in (
-            ("settling", {"HERALD_STRATEGIES__CHURN__REST": "true", "HERALD_STRATEGIES__CHURN__CLOSE": "false"}),
-            ("flattening", {"HERALD_STRATEGIES__CHURN__REST": "true", "HERALD_HERALD__ON_STOP": "flatten"}),
-        ):
-            seconds = 3.0 + 4 * self.broker.terms.settle_seconds
-            killed, status = self.await_end(self.start(seconds, **variables), 60.0)
-            if killed or status:
-                self.errors.append(f"the {name} run ended with {'a kill' if killed else status}: {self._last_words()}")
-            if name == "settling":
-                self.errors += self._compare("after settling")
+        rest = {"HERALD_STRATEGIES__CHURN__REST": "true"}
+        for _ in range(_SETTLINGS):
+            self._calmly("settling", **rest, HERALD_STRATEGIES__CHURN__CLOSE="false")
+            if not self._judged().unresolved:
+                break
+        self.errors += self._compare("after settling")
+        self._calmly("flattening", **rest, HERALD_HERALD__ON_STOP="flatten")
         self._resume_check()
+
+    def _calmly(self, name: str, **variables: str) -> None:
+        """Run once without killing."""
+        killed, status = self.await_end(self.start(1.0 + 4 * self.broker.terms.settle_seconds, **variables), 60.0)
+        if killed or status:
+            self.errors.append(f"the {name} run ended with {'a kill' if killed else status}: {self._last_words()}")
 
     def _resume_check(self) -> None:
         for change in StateFile(self.state_folder, WallClock()).trading.scopes.values():
@@ -398,12 +403,15 @@ class Loop:
         held = self.broker.book().held()
         return [] if own == held else [f"{when} the books hold {own}, the broker {held}"]
 
+    def _judged(self) -> Verdict:
+        with JournalFile(self.journal) as journal:
+            records = [record for _, record in journal.read()]
+        return judge(self.broker.book(), records)
+
     def verdict(self) -> Verdict:
         """Compare broker, journal and engine."""
         book = self.broker.book()
-        with JournalFile(self.journal) as journal:
-            records = [record for _, record in journal.read()]
-        verdict = judge(book, records)
+        verdict = self._judged()
         verdict.kills, verdict.hits = self.kills, dict(self.hits)
         verdict.duplicates += [one for one in self.errors if "the books hold" in one] + self._compare("at the end")
         verdict.troubles += [one for one in self.errors if "the books hold" not in one]
@@ -667,10 +675,13 @@ def _side_by_side(given: argparse.Namespace, points: tuple[str, ...], arguments:
     clock = WallClock()
     began = clock.monotonic()
     share = -(-given.kills // given.lanes)
-    hits = -(-(20 if given.kills >= 1_000 else 1) // given.lanes) if given.enough is None else given.enough
+    enough = given.enough if given.enough is not None else 20 if given.kills >= 1_000 else 1
+    hits = -(-enough // given.lanes)
     lanes = [
         subprocess.Popen(
             [sys.executable, __file__, *arguments, "--lanes", "1", "--json", "--kills", str(share), "--enough", str(hits)]
+            # Once each is enough: then every lane takes its share of the points, too.
+            + ["--points", ",".join(points if enough > 1 else points[lane :: given.lanes])]
             + ["--seed", str(given.seed + 1_000 * lane)]
             + ([] if given.keep is None else ["--keep", str(given.keep / str(lane))]),
             stdout=subprocess.PIPE,
@@ -686,18 +697,8 @@ def _side_by_side(given: argparse.Namespace, points: tuple[str, ...], arguments:
             continue
         one = msgspec.json.decode(out, type=Verdict)
         sums.update(one.hits)
-        for name in (
-            "kills",
-            "wanted",
-            "booked",
-            "abandoned",
-            "resent",
-            "filled",
-            "lost",
-            "duplicates",
-            "unresolved",
-            "troubles",
-        ):
+        counts = ("kills", "wanted", "booked", "abandoned", "resent", "filled")
+        for name in (*counts, "lost", "duplicates", "unresolved", "troubles"):
             setattr(total, name, getattr(total, name) + getattr(one, name))
     total.hits, total.seconds = dict(sums), clock.monotonic() - began
     terms = Terms(given.kills, given.idempotent, given.mode, given.seed, points, given.bug)
