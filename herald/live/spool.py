@@ -134,6 +134,8 @@ class Spool:
             self._keep(batch)
             for work in works:
                 self._work(work)
+        if self._owed:
+            self._pay()
         if self._journal is not None:
             try:
                 self._journal.close()

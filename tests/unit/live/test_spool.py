@@ -144,3 +144,121 @@ def test_nothing_to_keep_still_lets_what_follows_happen(durable: bool) -> None:
     assert done.wait(PATIENCE)
     assert one.stop(PATIENCE)
     assert [] == journal.batches
+
+
+# --- a journal that cannot be written for a while -------------------------------------------------
+
+
+class Failing(Journal):
+    """Refuses everything while it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails = threading.Event()
+        self.tried = threading.Semaphore(0)
+
+    def append(self, records: Sequence[Record], *, durable: bool = True) -> int:
+        self.tried.release()
+        if self.fails.is_set():
+            raise JournalError("no room")
+        return super().append(records, durable=durable)
+
+
+def tried(journal: Failing, times: int = 1) -> None:
+    for _ in range(times):
+        assert journal.tried.acquire(timeout=PATIENCE)
+
+
+def test_facts_that_cannot_be_kept_are_kept_later_in_order_and_before_what_came_later() -> None:
+    journal = Failing()
+    journal.fails.set()
+    one = spool(journal)
+    for number in range(3):
+        one.write((record(number),))
+        tried(journal)
+    journal.fails.clear()
+    done = threading.Event()
+
+    one.write((record(3),), kept=done.set)
+
+    assert done.wait(PATIENCE)
+    assert [0, 1, 2, 3] == [time for times, _ in journal.batches for time in times]
+    assert one.is_writable
+    assert one.stop(PATIENCE)
+
+
+def test_what_follows_a_fact_happens_when_it_is_kept_at_last() -> None:
+    journal, seen = Failing(), threading.Event()
+    journal.fails.set()
+    one = spool(journal)
+    one.write((record(1),), kept=seen.set)
+    tried(journal)
+    early = seen.is_set()
+    journal.fails.clear()
+
+    assert seen.wait(PATIENCE)
+    assert not early
+    assert one.stop(PATIENCE)
+
+
+def test_what_is_owed_is_tried_again_although_nothing_else_is_to_be_kept() -> None:
+    journal = Failing()
+    journal.fails.set()
+    one = spool(journal)
+    one.write((record(1),))
+    tried(journal, 2)
+
+    journal.fails.clear()
+    tried(journal)
+
+    assert one.stop(PATIENCE)
+    assert [([1], False)] == journal.batches
+
+
+def test_an_intent_is_refused_while_facts_are_owed() -> None:
+    journal, failed = Failing(), []
+    journal.fails.set()
+    one = spool(journal)
+    one.write((record(1),))
+    tried(journal)
+
+    told = threading.Event()
+    one.write((record(2),), durable=True, failed=lambda text: (failed.append(text), told.set()))
+
+    assert told.wait(PATIENCE)
+    assert ["no room"] == failed
+    journal.fails.clear()
+    assert one.stop(PATIENCE)
+    assert [1] == [time for times, _ in journal.batches for time in times]
+
+
+def test_a_wait_for_the_queue_is_not_held_up_by_what_is_owed() -> None:
+    journal, passed = Failing(), threading.Event()
+    journal.fails.set()
+    one = spool(journal)
+    one.write((record(1),))
+
+    one.write((), kept=passed.set)
+
+    assert passed.wait(PATIENCE)
+    journal.fails.clear()
+    assert one.stop(PATIENCE)
+
+
+def test_a_fact_that_can_never_be_kept_does_not_hold_up_the_others() -> None:
+    class Picky(Journal):
+        def append(self, records: Sequence[Record], *, durable: bool = True) -> int:
+            if any(one.time == 1 for one in records):
+                raise JournalError("it has no such time") from ValueError("no such time")
+            return super().append(records, durable=durable)
+
+    journal, trouble = Picky(), []
+    one = spool(journal, trouble)
+    one.write((record(1),))
+    done = threading.Event()
+    one.write((record(2),), kept=done.set)
+
+    assert done.wait(PATIENCE)
+    assert one.stop(PATIENCE)
+    assert [2] == [time for times, _ in journal.batches for time in times]
+    assert any(text.startswith("given up: ") for text in trouble)
