@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from herald.clock import HOUR, SimClock
@@ -412,6 +413,17 @@ def test_f12_bar_that_begins_at_the_end_does_not_fill_and_the_order_ended_then(r
     result = run(rows, {0: lambda ctx: ctx.buy("X", 1, limit=9, time_in_force=until, expires=2 * HOUR)})
 
     assert [("expired", 2 * HOUR)] == [(str(order.status), order.time) for order in result.orders]
+
+
+@pytest.mark.parametrize("until", [4, 5])
+def test_f12_order_that_ended_in_a_gap_ended_then_and_not_with_the_bar_behind_it(until: int) -> None:
+    columns = [np.array([10.0, 9.0])] * 4  # the second bar, from 5 to 6 o'clock, would fill it
+    data = BarSeries("X", HOUR, np.array([1, 6], np.int64) * HOUR, *columns)
+    request = {"limit": 9, "time_in_force": TimeInForce.GTD, "expires": until * HOUR}
+
+    result = play(False, {0: lambda ctx: ctx.buy("X", 1, **request)}, data)
+
+    assert [("expired", until * HOUR, 0.0)] == [(str(order.status), order.time, order.filled) for order in result.orders]
 
 
 @pytest.mark.parametrize("rules", [WORSE, OHLC])
