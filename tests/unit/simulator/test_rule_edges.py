@@ -287,6 +287,14 @@ def test_f8_close_exactly_at_the_stop_loss_was_reached_last(run: Runner) -> None
     assert [11.0, 9.0] == [fill.price for fill in result.fills]
 
 
+def test_f8_close_exactly_at_the_levels_of_a_short_was_reached_last(run: Runner) -> None:
+    target = run([FLAT, (10, 11.5, 9, 9)], {0: lambda ctx: ctx.sell("X", 1, limit=11, take_profit=9)}, rules=WORSE)
+    stop = run([FLAT, (10, 11, 8.5, 11)], {0: lambda ctx: ctx.sell("X", 1, stop=9, stop_loss=11)}, rules=BETTER)
+
+    assert [11.0, 9.0] == [fill.price for fill in target.fills]
+    assert [9.0, 11.0] == [fill.price for fill in stop.fills]
+
+
 @pytest.mark.parametrize(("rules", "exit_price"), [(WORSE, 8.0), (BETTER, 11.0)])
 def test_f8_bracket_of_a_limit_entry_whose_bar_touches_both(run: Runner, rules: FillRules, exit_price: float) -> None:
     rows = [FLAT, (10, 11.5, 7.5, 10)]
