@@ -46,7 +46,7 @@ from herald.live.paper import PaperBook, PaperConnector
 from herald.live.reconcile import Reconciler
 from herald.live.recovery import Past, missing_books, recover
 from herald.live.spool import Spool
-from herald.live.state import ACCOUNT, StateFile, TokenOffice, TradingState
+from herald.live.state import ACCOUNT, Change, StateFile, TokenOffice, TradingState
 from herald.live.supervise import Heartbeat
 from herald.live.tags import client_tag
 from herald.live.worker import Pace, Worker, WorkerClock
@@ -208,6 +208,7 @@ class LiveRun:
         self._holds_lease = holds_lease
         self._dry = dry
         self._last_change = 0
+        self._begun: set[tuple[str, int]] = set()
         self._before = 0, 0
         self._ended: set[str] = set()
         self._world = world or WallClock()
@@ -644,6 +645,8 @@ class LiveRun:
         generation = self.state.check()
         if generation != self._generation:
             self._changed(generation)
+        elif self.state.trading.scopes:
+            self._carry_out()
         if self._tick is not None:
             self._tick(self)
 
@@ -666,11 +669,25 @@ class LiveRun:
     def _carry_out(self) -> None:
         """Do what somebody who stopped trading has asked for and nobody has done yet."""
         for change in self.state.trading.pending():
-            self._withdraw(change.scope)
+            begun = change.scope, change.generation
+            if begun not in self._begun:
+                self._begun.add(begun)
+                self._withdraw(change.scope)
             if change.flatten:
                 self._flatten(change.scope)
-            self.state.mark_done(change, "run", "carried out")
-            self._generation = self.state.check()
+            # Not before it is so: a run that dies in between leaves the rest to the next one.
+            if not self._remains(change):
+                self.state.mark_done(change, "run", "carried out")
+                self._generation = self.state.check()
+
+    def _remains(self, change: Change) -> bool:
+        """Return whether orders or positions are left that *change* wanted gone."""
+        for book in self._books(change.scope):
+            if change.flatten and book.size:
+                return True
+            if any(not (order.request.reduce_only and book.size) for order in book.working.values()):
+                return True
+        return False
 
     def _act(self) -> str:
         """Do what was asked for instead of trading; the connectors are ready."""
@@ -719,9 +736,9 @@ class LiveRun:
                     self.engine.cancel(order.request.id)
 
     def _flatten(self, scope: str) -> None:
-        """Close every position of a scope at market."""
+        """Close every position of a scope at market, unless that is under way."""
         for book in self._books(scope):
-            if book.size:
+            if book.size and not any(_closes(order) for order in book.working.values()):
                 self.engine.close_book(book, "flatten")
 
     def _wind_down(self) -> None:
@@ -867,6 +884,12 @@ class _Listener:
 
 
 _WORTH_A_LINE = (model.OrderStatus.REJECTED, model.OrderStatus.UNKNOWN, model.OrderStatus.ABANDONED)
+
+
+def _closes(order: model.Order) -> bool:
+    """Return whether a working order closes its position at market."""
+    request = order.request
+    return request.reduce_only and request.type is model.OrderType.MARKET and not request.parent
 
 
 def _news_of(event: Event) -> str:
