@@ -268,6 +268,14 @@ class SaneLoop:
             self._send(self._orders.popleft())
         return self._next - self._clock.monotonic()
 
+    def skip(self, seconds: float) -> int:
+        """Return how many reads a dead session refuses in *seconds* from now, and go on behind them; 0 if it is not dead."""
+        if not (self._was_open and self._line.is_dead) or self._orders or self._line.is_open:
+            return 0
+        reads = max(int(seconds / self._read_seconds), 0)
+        self._next += reads * self._read_seconds
+        return reads
+
     def _open(self) -> bool:
         if self._was_open and self._line.is_dead:
             self._read()  # it goes on asking, and catches what it gets

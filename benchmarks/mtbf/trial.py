@@ -167,6 +167,7 @@ class Play:
         self._want: Callable[[int], None] = lambda number: None
         self._is_idle: Callable[[], bool] = lambda: True
         self._budget: Callable[[], None] | None = None
+        self._skip_reads: Callable[[float], int] = lambda seconds: 0
 
     # --- the process ------------------------------------------------------------------------------
 
@@ -193,9 +194,12 @@ class Play:
 
             self._turn, self._want, self._ask = worker.turn, want, worker.put
             self._is_idle = lambda: worker.is_connected and not worker.backlog
+            self._skip_reads = lambda seconds: 0
         else:
             loop = SaneLoop(connector, line, clock, self._told, self._terms["read_seconds"])
             self._turn, self._want, self._is_idle = loop.turn, loop.want, lambda: line.is_open
+            # A breaker that opens and closes meanwhile is played; who only asks in vain is counted.
+            self._skip_reads = loop.skip if "C" not in mechanisms else lambda seconds: 0
 
     def _fresh(self) -> None:
         """Note that a price has come."""
@@ -267,7 +271,7 @@ class Play:
                 assert self._turn is not None, "a process that is gone takes no turn"
                 wait = self._turn()
                 repair = self._visit(repair)
-                if not self._jump():
+                if not self._jump() and not self._ask_in_vain(repair):
                     limit = end - clock.time if repair is None else min(end, repair) - clock.time
                     clock.rest(None, max(min(wait, limit), 1e-6))
             except ProcessEnds:
@@ -323,6 +327,16 @@ class Play:
         clock.time = self._fresh_at = until
         self._plan_order()
         return True
+
+    def _ask_in_vain(self, repair: float | None) -> bool:
+        """Skip the reads of a dead session until something else happens; return whether there were some."""
+        clock = self._clock
+        alarm = max(self._fresh_at, self._restarted_at) + self._operator.alarm_seconds if repair is None else repair
+        until = min(alarm, self._next_order, clock.ends_at, self._line.seconds)
+        reads = self._skip_reads(until - clock.time - 1.0)
+        self._broker.troubled_calls += reads
+        clock.time += reads * self._terms["read_seconds"]
+        return reads > 0
 
     def _trial(self) -> Trial:
         late = self._terms["order_late_seconds"]
