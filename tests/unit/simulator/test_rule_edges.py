@@ -357,6 +357,15 @@ def test_f7_entry_that_only_closes_gets_no_bracket(run: Runner) -> None:
     assert [] == [order for order in result.orders if order.request.parent]
 
 
+def test_f10_stop_loss_that_an_older_order_made_idle_at_the_same_open_does_not_fill(run: Runner) -> None:
+    actions: dict[int, Action] = {0: lambda ctx: (ctx.sell("X", 1, stop=8), ctx.buy("X", 1, stop_loss=8.5))}
+
+    result = run([FLAT, FLAT, (7, 7, 7, 7)], actions)
+
+    assert [("s-000002", 10.0), ("s-000001", 7.0)] == [(fill.order_id, fill.price) for fill in result.fills]
+    assert "cancelled" == states(result)["s-000002.sl"]
+
+
 def test_f7_bracket_grows_with_its_entry_and_the_strategy_hears_it() -> None:
     rows = [FLAT, (*FLAT, 10), (*FLAT, 10)]
     setup = script({0: lambda ctx: ctx.buy("X", 5, stop_loss=8)})
