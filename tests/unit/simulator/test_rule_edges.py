@@ -174,6 +174,18 @@ def test_c6_adding_counts_the_open_profit_and_the_entry_prices(quiet: bool, pric
 
 
 @both
+@pytest.mark.parametrize(("more", "status"), [(50.0, "filled"), (50.1, "rejected")])
+def test_c6_profit_and_margin_are_those_of_the_units(quiet: bool, more: float, status: str) -> None:
+    # As above at 200, with ten lots where there was one unit.
+    data = series([HUNDRED, HUNDRED, (200.0, 200.0, 200.0, 200.0)])
+    actions: dict[int, Action] = {0: lambda ctx: ctx.target("X", 50), 1: lambda ctx: ctx.target("X", 50 + more)}
+
+    result = play(quiet, actions, data, terms={"X": instrument(contract_size=0.1)}, cash=1000.0, leverage=1.0)
+
+    assert status == states(result)["s-000002"]
+
+
+@both
 @pytest.mark.parametrize(("sold", "status"), [(12.5, "filled"), (12.51, "rejected"), (5.0, "filled")])
 def test_c6_turning_needs_the_margin_of_what_is_left_at_its_own_price(quiet: bool, sold: float, status: str) -> None:
     # 5 held at 100 and worth 200: the equity is 1,500, enough for 7.5 sold short at 200.
@@ -292,6 +304,19 @@ def test_f8_close_exactly_at_the_levels_of_a_short_was_reached_last(run: Runner)
     stop = run([FLAT, (10, 11, 8.5, 11)], {0: lambda ctx: ctx.sell("X", 1, stop=9, stop_loss=11)}, rules=BETTER)
 
     assert [11.0, 9.0] == [fill.price for fill in target.fills]
+    assert [9.0, 11.0] == [fill.price for fill in stop.fills]
+
+
+def test_f8_close_at_the_levels_of_a_short_is_that_of_the_ask(run: Runner) -> None:
+    costs = Costs(spread_points=50)
+    # The bid of 8.6 that ends the bar is an ask of 9.1, so the target of 9 may have been there before the entry only.
+    target = run(
+        [FLAT, (10, 11.5, 8.5, 8.6)], {0: lambda ctx: ctx.sell("X", 1, limit=11, take_profit=9)}, rules=WORSE, costs=costs
+    )
+    # The bid of 10.5 that ends the bar is an ask of 11: the stop loss was reached last.
+    stop = run([FLAT, (10, 10.6, 8.5, 10.5)], {0: lambda ctx: ctx.sell("X", 1, stop=9, stop_loss=11)}, rules=BETTER, costs=costs)
+
+    assert [11.0] == [fill.price for fill in target.fills]
     assert [9.0, 11.0] == [fill.price for fill in stop.fills]
 
 
