@@ -24,7 +24,9 @@ pytestmark = [
 def loop(folder: Path, env: dict[str, str], *options: str) -> tuple[int, dict[str, Any]]:
     """Run the script; return its exit code and verdict."""
     command = [sys.executable, str(LOOP), "--json", *options]
-    done = subprocess.run(command, cwd=folder, env=env | {"TMPDIR": str(folder)}, capture_output=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=env | {"TMPDIR": str(folder)}, capture_output=True, encoding="utf-8", check=False
+    )
 
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
