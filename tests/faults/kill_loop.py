@@ -62,6 +62,7 @@ _SETTLINGS = 3
 """Runs that may be needed until nothing is in doubt: on a slow machine one may have had too little time."""
 _SETTLE_SECONDS = 0.3
 _DELAY_SECONDS = 0.03
+_CHANGES = ("submit", "cancel", "modify")
 _ODDS = {"before_resend": "before_send", "after_resend": "before_send"}
 """Points that are only passed after a death at another: an order that was written down and never sent."""
 _ENDINGS = ("stopping", "stopped", "before_snapshot", "in_snapshot", "after_snapshot")
@@ -205,15 +206,17 @@ class Loop:
         self.hits: Counter[str] = Counter()
         self.kills = 0
         self._random = random.Random(terms.seed)
-        delay, settle = _DELAY_SECONDS, _SETTLE_SECONDS
+        least, delay, settle = 0.0, _DELAY_SECONDS, _SETTLE_SECONDS
         lost = 0.02
         if terms.bug == "no_settle_window":
-            delay, settle = 0.4, 0.6  # long enough for a run that does not wait to ask in between
+            least, delay, settle = 0.6, 0.8, 1.0  # long enough for a run that does not wait to ask in between
         if terms.bug == "repeat_on_timeout":
-            lost = 0.3
+            lost = 0.5
+        self._most = {"after_write": 2} if terms.bug == "no_settle_window" else _MOST_PASSINGS
+        self._longest = _ROUND_SECONDS + 2 * delay
         faults = (
-            Fault(kind="execution_delay", operations=("submit", "cancel", "modify"), seconds=0.0, jitter_seconds=delay),
-            Fault(kind="lost_reply", operations=("submit", "cancel", "modify"), chance=lost),
+            Fault(kind="execution_delay", operations=_CHANGES, seconds=least, jitter_seconds=delay - least),
+            Fault(kind="lost_reply", operations=_CHANGES, chance=lost),
             Fault(kind="partial", chance=0.3, seconds=0.01, jitter_seconds=0.03),
         )
         self.broker = SimBroker.start(
@@ -289,9 +292,9 @@ class Loop:
         if not point:
             pid, longest, seconds = self.start(60.0), draw.uniform(0.02, 0.6), 60.0
         else:
-            count = draw.randint(1, _MOST_PASSINGS.get(point, 6))
+            count = draw.randint(1, self._most.get(point, 6))
             seconds = draw.uniform(0.05, 0.4) if point in _ENDINGS else 60.0
-            pid, longest = self.start(seconds, f"{point}:{count}"), _ROUND_SECONDS + (2.0 if point in _ENDINGS else 0.0)
+            pid, longest = self.start(seconds, f"{point}:{count}"), self._longest + (2.0 if point in _ENDINGS else 0.0)
         killed, status = self.await_end(pid, longest)
         if not killed and not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
             code = os.waitstatus_to_exitcode(status)
