@@ -133,7 +133,7 @@ class Driver:
         self._workers: dict[str, Worker] = {}
         self._seconds = seconds
         self._set_time: Callable[[int], None] | None = getattr(clock, "set", None) if lockstep else None
-        self._kept = -1
+        self._kept = past.covered  # what runs that were killed left behind the last snapshot counts
         self._held: list[Moment] = []
         self._stopping, self._stopped = crash_point("stopping"), crash_point("stopped")
         self._before_snapshot, self._after_snapshot = crash_point("before_snapshot"), crash_point("after_snapshot")
@@ -298,8 +298,6 @@ class Driver:
             housekeeping.tick()
         if self._engine.commands:
             self._desk.dispatch(self._engine.take())
-        if self._kept < 0:  # what earlier runs left behind their last snapshot is not counted again
-            self._kept = self._spool.number
         if self._spool.number - self._kept >= housekeeping.snapshot_records or self._spool.is_behind:
             self.keep()
 

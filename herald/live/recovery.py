@@ -62,6 +62,7 @@ class Past(msgspec.Struct):
         sent: When the last requests went out, by order id, oldest first, nanoseconds UTC.
         fills: The last executions that a snapshot stands for; risk checks count them.
         trades: The last round trips, the same.
+        covered: Number of the last record that the snapshot stands for, from which this was read; 0 for none.
     """
 
     balance: float | None = None
@@ -79,6 +80,7 @@ class Past(msgspec.Struct):
     sent: dict[str, int] = {}
     fills: list[Fill] = []
     trades: list[Trade] = []
+    covered: int = 0
 
     def trimmed(self) -> Past:
         """Return the same without what nobody will ask for again."""
@@ -133,6 +135,7 @@ def recover(journal: Journal, ledger: Ledger, instruments: Mapping[str, Instrume
             doubted = msgspec.structs.replace(order, status=OrderStatus.UNKNOWN, code="no_outcome", reason=_NO_OUTCOME)
             past.orders[order.id] = doubted
     past.seen = list(replay.seen)
+    past.covered = number
     past.changing, past.cancelling = list(replay.changing), list(replay.cancelling)
     past.balance = ledger.balance
     return past

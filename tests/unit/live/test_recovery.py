@@ -166,6 +166,13 @@ def test_a_snapshot_is_where_the_records_behind_it_go_on() -> None:
     assert {"trend": 2} == past.numbers
 
 
+def test_it_says_up_to_which_record_the_snapshot_stands() -> None:
+    without, _ = recovered(intent())
+    behind, _ = recovered(intent(), intent(2), snapshot=Past(balance=1.0, covered=77), at=1)
+
+    assert (0, 1) == (without.covered, behind.covered)
+
+
 def test_an_order_that_was_on_its_way_at_a_snapshot_is_unknown() -> None:
     order = Order(request(), OrderStatus.PENDING, 5)
 
