@@ -203,6 +203,27 @@ def verdicts(found: Mapping[tuple[str, Cell], Sequence[Counts]], terms: Mapping[
     return lines
 
 
+def told(
+    found: Mapping[tuple[str, Cell], Sequence[Counts]], terms: Mapping[str, Any], chosen: Sequence[Cell], days: float
+) -> int:
+    """Print tables, gains, effects and goals; return how many orders were doubled or misreported."""
+    resamples = terms["experiment"]["resamples"]
+    for profile, about in terms["profiles"].items():
+        print(f"## {profile}, {about['title']}; mean of the seeds, for 30 days\n")
+        print("\n".join(table(found, profile, cells(every=False), days)) + "\n")
+        print(f"all on one broker ({ONE_BROKER}) against the baseline:")
+        print("\n".join(gains(found, profile, frozenset(ONE_BROKER), resamples)) + "\n")
+        print("with a second source as well:")
+        print("\n".join(gains(found, profile, frozenset(MECHANISMS), resamples)) + "\n")
+        print("what each adds to the others (the set without it against the set with it; F: against one broker):")
+        print("\n".join(effects(found, profile, chosen, resamples)) + "\n")
+    print("## Goals\n")
+    print("\n".join(verdicts(found, terms)) + "\n")
+    wrong = sum(one.integrity for counts in found.values() for one in counts)
+    print(f"integrity errors in all {sum(map(len, found.values()))} trials: {wrong}\n")
+    return wrong
+
+
 # --- the leg with real processes ------------------------------------------------------------------
 
 
@@ -266,20 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         took = time.perf_counter() - began
         print(f"virtual leg: {len(chosen)} combinations, {days} days, {len(seeds)} seeds, {took:.0f} s")
         print("mechanisms: " + "; ".join(f"{letter} {what}" for letter, what in MECHANISMS.items()) + "\n")
-        resamples = experiment["resamples"]
-        for profile, about in terms["profiles"].items():
-            print(f"## {profile}, {about['title']}; mean of the seeds, for 30 days\n")
-            print("\n".join(table(found, profile, cells(every=False), days)) + "\n")
-            print(f"all on one broker ({ONE_BROKER}) against the baseline:")
-            print("\n".join(gains(found, profile, frozenset(ONE_BROKER), resamples)) + "\n")
-            print("with a second source as well:")
-            print("\n".join(gains(found, profile, frozenset(MECHANISMS), resamples)) + "\n")
-            print("what each adds to the others (the set without it against the set with it; F: against one broker):")
-            print("\n".join(effects(found, profile, chosen, resamples)) + "\n")
-        print("## Goals\n")
-        print("\n".join(verdicts(found, terms)) + "\n")
-        wrong = sum(one.integrity for counts in found.values() for one in counts)
-        print(f"integrity errors in all {len(found) * len(seeds)} trials: {wrong}\n")
+        wrong = told(found, terms, chosen, days)
         if given.json:
             rows = [
                 {"profile": profile, "mechanisms": name_of(cell), "seed": seed, **msgspec.structs.asdict(one)}
@@ -293,7 +301,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.smoke:
             print("\n".join(real_leg(terms, ["P2"], real["seeds"][:2], real["days"] / 2)))
         else:
-            print("\n".join(real_leg(terms, list(terms["profiles"]), real["seeds"], real["days"])))
+            for profile in terms["profiles"]:
+                print("\n".join(real_leg(terms, [profile], real["seeds"], real["days"])), flush=True)
     return 1 if wrong else 0
 
 
