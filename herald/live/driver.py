@@ -250,11 +250,11 @@ class Driver:
             self._desk.dispatch(self._engine.take())
 
     def _moment(self, moment: Moment) -> None:
+        if self._set_time is not None:
+            self._set_time(moment.time)
         if not self.is_trading:
             self._held.append(moment)
             return
-        if self._set_time is not None:
-            self._set_time(moment.time)
         self.moments.append(moment.time)
         self._engine.enter(moment.time, moment.bars)
 
@@ -348,7 +348,9 @@ class Driver:
         self._spool.write((), kept=drained.set, failed=lambda text: drained.set())
         drained.wait(timeout)  # what is on its way to a worker must reach it before it stops
         left = [f"connector {table}" for table, worker in self._workers.items() if not worker.stop(timeout)]
-        # What workers said while they stopped still counts.
+        # What workers said while they stopped still counts, but nobody may decide anything because of it: nothing that was
+        # asked for now would be sent.
+        self.is_trading = False
         while True:
             try:
                 table, message, _ = self._inbox.get_nowait()

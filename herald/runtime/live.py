@@ -617,6 +617,8 @@ class LiveRun:
             for runner in engine.runners:
                 if all(feed.count >= runner.warmup for feed in runner.feeds):
                     engine.admit(runner)
+        else:
+            driver.is_trading = False
         driver.start(self.workers)
         tables = set(self.workers)
         ready = driver.run(lambda: stop() or tables <= self.reconciler.ready, self.plan.config.live.connect_seconds)
@@ -632,6 +634,8 @@ class LiveRun:
         driver.run(lambda: stop() or bool(self._errors) or (lockstep and driver.ended >= tables))
         interrupted = stop() and not driver.ended >= tables
         engine.stop()
+        # Strategies have had their last word; while orders are withdrawn and positions closed, none may ask for more.
+        driver.is_trading = lockstep
         self._wind_down()
         status = "failed" if self._errors or engine.failures else "interrupted" if interrupted else "completed"
         engine.emit(RunStopped(engine.now, status))

@@ -136,7 +136,15 @@ class Stand:
         reductions: Reasons for which only reductions were allowed.
     """
 
-    def __init__(self, *, external: External = "refuse", past: Past | None = None, resumed: int = 0, **capabilities: Any) -> None:
+    def __init__(
+        self,
+        *,
+        external: External = "refuse",
+        past: Past | None = None,
+        resumed: int = 0,
+        strategy: Any = None,
+        **capabilities: Any,
+    ) -> None:
         self.clock = FakeClock()
         self.spool, self.worker, self.hears = Spool(), Worker(), Hears()
         self.inbox: list[tuple[str, Outcome]] = []
@@ -149,7 +157,7 @@ class Stand:
         self.engine = Engine(self.ledger, market, feeds, view, account)
         self.engine.now = self.clock.now()
         self.engine.observe({"hears": self.hears}, [Alert])
-        enlist(self.engine, StrategySetup("trend", Idle(), SYMBOLS, (MINUTE,)), INSTRUMENTS, feeds, view)
+        enlist(self.engine, StrategySetup("trend", strategy or Idle(), SYMBOLS, (MINUTE,)), INSTRUMENTS, feeds, view)
         self.ctx = self.engine.runners[0].context
         for symbol in SYMBOLS:
             market.take(Quote(symbol, self.clock.now(), 1.1, 1.1001))
