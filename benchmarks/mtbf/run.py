@@ -227,8 +227,8 @@ def told(
 # --- the leg with real processes ------------------------------------------------------------------
 
 
-def real_leg(terms: Mapping[str, Any], profiles: Sequence[str], seeds: Sequence[int], days: float) -> list[str]:
-    """Play condensed timelines in both legs; return how they compare."""
+def real_leg(terms: Mapping[str, Any], profiles: Sequence[str], seeds: Sequence[int], days: float) -> tuple[list[str], int]:
+    """Play condensed timelines in both legs; return how they compare, and the integrity errors of the real one."""
     from realleg import play_for_real
 
     experiment, real = terms["experiment"], terms["real"]
@@ -236,7 +236,7 @@ def real_leg(terms: Mapping[str, Any], profiles: Sequence[str], seeds: Sequence[
     terms = {**terms, "operator": sooner}
     timeouts = terms["baseline"]["timeout_seconds"], terms["mechanism"]["timeout_seconds"]
     both = frozenset(), frozenset("TLRCH")
-    lines = []
+    lines, errors = [], 0
     for profile in profiles:
         legs: dict[tuple[str, Cell], list[Counts]] = {}
         for seed, cell in itertools.product(seeds, both):
@@ -263,7 +263,8 @@ def real_leg(terms: Mapping[str, Any], profiles: Sequence[str], seeds: Sequence[
             )
         wrong = sum(one.integrity for (leg, _), counts in legs.items() if leg == "real" for one in counts)
         lines.append(f"{profile} integrity errors in the broker's own book: {wrong}")
-    return lines
+        errors += wrong
+    return lines, errors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -298,11 +299,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.smoke or given.real or given.only_real:
         real = terms["real"]
         print(f"real-time leg: a broker process behind a proxy, {real['pace']:g} s in one\n")
-        if given.smoke:
-            print("\n".join(real_leg(terms, ["P2"], real["seeds"][:2], real["days"] / 2)))
-        else:
-            for profile in terms["profiles"]:
-                print("\n".join(real_leg(terms, [profile], real["seeds"], real["days"])), flush=True)
+        parts = [("P2", real["seeds"][:2], real["days"] / 2)]
+        if not given.smoke:
+            parts = [(profile, real["seeds"], real["days"]) for profile in terms["profiles"]]
+        for profile, some, length in parts:
+            lines, errors = real_leg(terms, [profile], some, length)
+            print("\n".join(lines), flush=True)
+            wrong += errors
     return 1 if wrong else 0
 
 

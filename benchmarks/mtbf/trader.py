@@ -22,6 +22,7 @@ from herald.errors import (
     HeraldError,
     NotConnected,
     NotSent,
+    RejectedError,
     TransientError,
 )
 from herald.model import Account, AccountMode, Order, OrderRequest, OrderStatus, Quote, Side
@@ -300,6 +301,8 @@ class SaneLoop:
             self._connector.submit(order_request(number), None)
         except AmbiguousError:
             self._told(number, "unknown")
+        except RejectedError:
+            self._told(number, "done")  # a refusal is an answer, and nothing is wrong with the line
         except HeraldError:
             self._told(number, "failed")
         else:
