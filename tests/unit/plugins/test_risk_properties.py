@@ -169,6 +169,9 @@ def distance(request: OrderRequest, view: FakeRiskView) -> float:
 
 
 def age(request: OrderRequest, view: FakeRiskView) -> float:
+    quote = view.quotes[request.symbol]
+    if quote.ask < quote.bid:  # refused at any age
+        return math.inf
     return (NOW - view.price_times[request.symbol]) / SECOND
 
 
