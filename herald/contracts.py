@@ -927,6 +927,9 @@ class RiskView(BookView, Protocol):
     def account(self) -> Account:
         """The account, valued at the last prices."""
 
+    def entries(self) -> Sequence[Order]:
+        """Return the working orders that may open or add to a position: neither reduce-only nor protection."""
+
     def instrument(self, symbol: str) -> Instrument:
         """Return the terms of *symbol*."""
 
@@ -947,6 +950,12 @@ class RiskView(BookView, Protocol):
 
     def orders_since(self, time: int) -> int:
         """Return how many requests went to the broker at or after *time*, over all strategies."""
+
+    def messages_since(self, time: int) -> int:
+        """Return how many messages went to the broker at or after *time*: requests, changes and withdrawals together.
+
+        Of changes and withdrawals the last 50,000 are known.
+        """
 
     def equity_peak(self) -> float:
         """Return the highest equity at any moment of the run so far."""

@@ -20,7 +20,7 @@ from herald.engine.context import StrategyContext, Terms
 from herald.engine.exits import ExitDesk
 from herald.engine.feed import Feed
 from herald.engine.market import Market
-from herald.engine.risk import Gate, View
+from herald.engine.risk import MESSAGES_KEPT, Gate, View
 from herald.errors import HeraldError, OrderError
 from herald.indicators.base import Indicator
 from herald.model import (
@@ -138,6 +138,7 @@ class Engine:
         exits: The exit desk.
         orders: Every order of the run in its last state, by id.
         sent: Times of the requests that went out, nanoseconds UTC.
+        changed: Times of the changes and withdrawals that went out, the same; only the last ones.
         view: What risk checks and sizers look at.
         failures: Strategies that were stopped.
         notes: Lines that strategies wrote.
@@ -169,6 +170,8 @@ class Engine:
         self.account = account
         self.seal: Callable[[OrderRequest], tuple[OrderRequest, object]] | None = None
         self.sent = view.sent
+        self._went = view.went
+        self.changed = view.changed
         self.view = view
         view.desk = self
         self._by_name: dict[str, Runner] = {}
@@ -474,6 +477,7 @@ class Engine:
         name, now = request.id, self.now
         self.orders[name] = book.working[name] = order = Order(request, _PENDING, now)
         self.sent.append(now)
+        self._went.append(name)
         self.commands.append(Submit(request, plain, permit))
         return order
 
@@ -544,6 +548,7 @@ class Engine:
         """Queue the withdrawal of a working order; nothing happens where it is gone already."""
         order = self.orders.get(order_id)
         if order is not None and order.is_working:
+            self._count_change()
             self.commands.append(Cancel(order.request))
 
     def modify(self, order: Order, request: OrderRequest) -> Order:
@@ -575,8 +580,16 @@ class Engine:
         permit = None
         if self.seal is not None:
             request, permit = self.seal(request)
+        self._count_change()
         self.commands.append(Modify(request, permit))
         return msgspec.structs.replace(current, request=request)
+
+    def _count_change(self) -> None:
+        """Note that one more change or withdrawal goes out; the oldest ones are forgotten."""
+        changed = self.changed
+        changed.append(self.now if not changed or self.now > changed[-1] else changed[-1])
+        if len(changed) >= 2 * MESSAGES_KEPT:
+            del changed[:-MESSAGES_KEPT]
 
     def set_timer(self, strategy: str, time: int, tag: str) -> None:
         """Remember to call ``on_timer`` with the first event at or after *time*."""

@@ -20,14 +20,15 @@ from herald.model import (
     IntArray,
     Order,
     OrderRequest,
-    OrderStatus,
     Position,
     Quote,
     Trade,
 )
 
-__all__ = ["EquityTrack", "Gate", "LiveFacts", "View"]
+__all__ = ["MESSAGES_KEPT", "EquityTrack", "Gate", "LiveFacts", "View"]
 
+MESSAGES_KEPT = 50_000
+"""Changes and withdrawals whose times are kept at least: as many as a limit of messages may allow in its window."""
 _FINE = Standing()
 _MANY = 4
 """Checks from which on it pays to look once for all of them."""
@@ -114,15 +115,17 @@ class View:
         self.desk: _Desk | None = None
         self.live: LiveFacts | None = None
         self.sent: list[int] = []
-        self._went: list[str] = []
-        self._newest = ""
+        self.changed: list[int] = []
+        self.went: list[str] = []
         self._fills: list[Fill] = []
         self._fill_marks: list[int] = []
         self._trade_marks: list[int] = []
         self._past_equity = 0, 0.0
+        self._peak = -1, 0.0
         self._is_held = False
         self._held_account: Account | None = None
         self._held_working: Sequence[Order] | None = None
+        self._held_entries: Sequence[Order] | None = None
         self._held_positions: Sequence[tuple[str, Position]] | None = None
         self._ledger = ledger
         self._market = market
@@ -133,22 +136,23 @@ class View:
         self.price_time = market.price_time
         self.rate = market.rate
 
-    def remember(self, sent: Mapping[str, int], orders: dict[str, Order]) -> None:
+    def remember(self, sent: Mapping[str, int], orders: dict[str, Order], changed: Sequence[int] = ()) -> None:
         """Take over what earlier runs sent, before this one sends anything.
 
         Args:
             sent: When the request of an order went out, by id, oldest first, nanoseconds UTC.
             orders: Those of the engine, which are of earlier runs all of them.
+            changed: When changes and withdrawals went out, oldest first, nanoseconds UTC.
         """
+        self.changed.extend(accumulate(changed, max))
         known = {name: time for name, time in sent.items() if name in orders}
         self.sent.extend(accumulate(known.values(), max))
-        self._went.extend(known)
-        self._newest = next(reversed(orders), "")
+        self.went.extend(known)
 
     def hold(self) -> None:
         """Answer from one look until `release`: while a gate is asked, nothing changes."""
         self._is_held = True
-        self._held_account = self._held_working = self._held_positions = None
+        self._held_account = self._held_working = self._held_positions = self._held_entries = None
 
     def release(self) -> None:
         """Look anew for every question."""
@@ -202,6 +206,14 @@ class View:
             for order in book.working.values()
         ]
 
+    def entries(self) -> Sequence[Order]:
+        """Return the working orders that may open or add to a position."""
+        if self._is_held and self._held_entries is not None:
+            return self._held_entries
+        found = [order for order in self.working() if not (order.request.reduce_only or order.request.parent)]
+        self._held_entries = found
+        return found
+
     def notional(self, symbol: str, size: float) -> float:
         """Return the value of *size* lots (signed) at the last price, account currency."""
         return size * self._instruments[symbol].contract_size * self._market.price(symbol) * self._market.rate(symbol)
@@ -213,6 +225,11 @@ class View:
     def orders_since(self, time: int) -> int:
         """Return how many requests went out at or after *time*."""
         return len(self.sent) - bisect_left(self.sent, time)
+
+    def messages_since(self, time: int) -> int:
+        """Return how many requests, changes and withdrawals went out at or after *time*."""
+        changed = self.changed
+        return len(self.sent) - bisect_left(self.sent, time) + len(changed) - bisect_left(changed, time)
 
     @property
     def standing(self) -> Standing:
@@ -233,29 +250,13 @@ class View:
 
     def requests_since(self, time: int) -> Sequence[tuple[int, OrderRequest]]:
         """Return (time, request) of every order that went out at or after *time*, oldest first."""
-        if self.desk is None or not self.sent or self.sent[-1] < time:
+        sent = self.sent
+        if self.desk is None or not sent or sent[-1] < time:
             return []
         orders = self.desk.orders
-        self._catch_up(orders)
-        # Orders of earlier runs stand before those of this one, so the ends of both lists belong together.
-        count = min(self.orders_since(time), len(self._went))
-        if not count:
-            return []
-        return [(at, orders[name].request) for at, name in zip(self.sent[-count:], self._went[-count:], strict=True)]
-
-    def _catch_up(self, orders: dict[str, Order]) -> None:
-        """Note the ids of the requests that went out since the last look; *orders* are in the sequence of their requests."""
-        fresh: list[str] = []
-        for name, order in reversed(orders.items()):
-            if name == self._newest:
-                break
-            request = order.request
-            # What the gate refused was never sealed; what was sealed and failed later did go out. Protection has a parent,
-            # and what a broker made of an order has a part behind the order's number.
-            if (order.status is not OrderStatus.DENIED or request.client_tag) and "." not in name[len(request.strategy) :]:
-                fresh.append(name)
-        self._newest = next(reversed(orders), "")
-        self._went.extend(reversed(fresh))
+        first = bisect_left(sent, time)
+        found = [(at, orders[name].request) for at, name in zip(sent[first:], self.went[first:], strict=True)]
+        return [one for one in found if not one[1].parent]  # protection was not asked for
 
     def fills_since(self, time: int) -> Sequence[Fill]:
         """Return the executions at or after *time*, oldest first, and those that became known later than one of them."""
@@ -276,7 +277,12 @@ class View:
 
     def equity_peak(self) -> float:
         """Return the highest equity so far."""
-        return self._track.peak()
+        known, peak = self._peak
+        now = self.now
+        if known != now:  # a moment that is complete is worth what it was worth
+            peak = self._track.peak()
+            self._peak = now, peak
+        return peak
 
     def equity_at(self, time: int) -> float:
         """Return the equity at the last moment at or before *time*."""
@@ -297,7 +303,11 @@ class View:
         if held * request.side >= 0 or request.size > abs(held):
             return False
         # What other orders will close already must not be counted twice.
-        closing = sum(o.remaining for o in book.working.values() if o.request.side is request.side and not o.request.parent)
+        closing = sum(
+            o.remaining
+            for o in book.working.values()
+            if o.request.side is request.side and not o.request.parent and o.request.id != request.id
+        )
         return request.size + closing <= abs(book.size)
 
 

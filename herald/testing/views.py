@@ -39,6 +39,7 @@ class FakeRiskView:
         held: Lots, signed, by (strategy, symbol), in config order.
         orders: Working orders, oldest first.
         sent: When requests went out, nanoseconds UTC.
+        changed: When changes and withdrawals went out, nanoseconds UTC.
         past: Equity by time, nanoseconds UTC, in order; the present equity is not among them.
         series: Bars by symbol.
         standing: How journal, disk, clock and account stand.
@@ -66,6 +67,7 @@ class FakeRiskView:
         held: Mapping[tuple[str, str], float] | None = None,
         orders: Sequence[Order] = (),
         sent: Sequence[int] = (),
+        changed: Sequence[int] = (),
         past: Mapping[int, float] | None = None,
         series: Sequence[BarSeries] = (),
         standing: Standing | None = None,
@@ -90,6 +92,7 @@ class FakeRiskView:
         self.held = dict(held or {})
         self.orders = list(orders)
         self.sent = list(sent)
+        self.changed = list(changed)
         self.past = dict(past or {})
         self.series = {one.symbol: one for one in series}
         self.standing = Standing() if standing is None else standing
@@ -143,6 +146,10 @@ class FakeRiskView:
             if (strategy is None or order.request.strategy == strategy) and (symbol is None or order.request.symbol == symbol)
         ]
 
+    def entries(self) -> Sequence[Order]:
+        """Return the working orders that may open or add to a position."""
+        return [order for order in self.orders if not (order.request.reduce_only or order.request.parent)]
+
     def price(self, symbol: str) -> float:
         """Return the last price; NaN where none was stated."""
         return self.prices.get(symbol, math.nan)
@@ -169,6 +176,10 @@ class FakeRiskView:
     def orders_since(self, time: int) -> int:
         """Return how many requests went out at or after *time*."""
         return sum(1 for sent in self.sent if sent >= time)
+
+    def messages_since(self, time: int) -> int:
+        """Return how many requests, changes and withdrawals went out at or after *time*."""
+        return sum(1 for sent in (*self.sent, *self.changed) if sent >= time)
 
     def trading_state(self, strategy: str, symbol: str) -> str:
         """Return the stricter of what is stated for the strategy and the symbol."""

@@ -161,7 +161,7 @@ class MaxExposure:
         for _, position in view.positions():
             symbol = position.symbol
             lots[symbol] = lots.get(symbol, 0.0) + abs(position.size)
-        for order in view.working():
+        for order in view.entries():
             asked = order.request
             lots[asked.symbol] = lots.get(asked.symbol, 0.0) + asked.size
         total = 0.0
@@ -189,7 +189,7 @@ def _net_worth(request: OrderRequest, view: RiskView) -> float:
     lots = {request.symbol: side * request.size}
     for _, position in view.positions():
         lots[position.symbol] = lots.get(position.symbol, 0.0) + position.size
-    for order in _entries(view.working(), request):
+    for order in _entries(view.entries(), request):
         asked = order.request
         if asked.side is side:
             lots[asked.symbol] = lots.get(asked.symbol, 0.0) + side * order.remaining
@@ -204,9 +204,9 @@ def _possible_lots(request: OrderRequest, view: RiskView) -> dict[str, float]:
     for strategy, position in view.positions():
         books[strategy, position.symbol] = [position.size, 0.0, 0.0]
     books[key][1 if request.side is _BUY else 2] = request.size
-    for order in view.working():
+    for order in view.entries():
         asked = order.request
-        if asked.reduce_only or asked.parent or asked.id == request.id:
+        if asked.id == request.id:
             continue
         book = books.setdefault((asked.strategy, asked.symbol), [0.0, 0.0, 0.0])
         book[1 if asked.side is _BUY else 2] += asked.size - order.filled
@@ -244,9 +244,9 @@ class FreeMargin:
         held = view.position(request.strategy, request.symbol).size
         added = abs(held + request.side * request.size) - abs(held)
         lots = {request.symbol: added if added > 0 else 0.0}
-        for order in view.working():
+        for order in view.entries():
             asked = order.request
-            if not (asked.reduce_only or asked.parent or asked.id == request.id):
+            if asked.id != request.id:
                 lots[asked.symbol] = lots.get(asked.symbol, 0.0) + asked.size - order.filled
         needed = 0.0
         for symbol, size in lots.items():
@@ -289,9 +289,9 @@ class WorkingNotional:
         # Lots times price by symbol; what has no price of its own is worth the last one.
         symbol = request.symbol
         prices = {symbol: request.size * _price(request, view)}
-        for order in view.working():
+        for order in view.entries():
             asked = order.request
-            if not (asked.reduce_only or asked.parent or asked.id == request.id):
+            if asked.id != request.id:
                 at = asked.limit if asked.limit is not None else asked.stop
                 if at is None:
                     at = view.price(asked.symbol)
@@ -337,6 +337,8 @@ class MaxOpenOrders:
 
     def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
         """Return a denial where the limit is reached."""
+        if len(view.working()) < self._limit:
+            return None  # whatever they are
         count = sum(1 for order in view.working() if not order.request.parent and order.request.id != request.id)
         if count < self._limit:
             return None
@@ -365,7 +367,7 @@ class MaxOpenPositions:
         if len(positions) + len(view.working()) < self._limit:
             return None  # however they overlap
         books = {(strategy, position.symbol) for strategy, position in positions}
-        books |= {(order.request.strategy, order.request.symbol) for order in _entries(view.working(), request)}
+        books |= {(order.request.strategy, order.request.symbol) for order in _entries(view.entries(), request)}
         if (request.strategy, request.symbol) in books or len(books) < self._limit:
             return None
         return Denial("max_open_positions", f"{len(books)} positions are open or about to be; the limit is {self._limit}")

@@ -42,6 +42,13 @@ def _filled_at(fill: Fill) -> int:
     return fill.time
 
 
+_LARGE = 1_000
+
+
+def _terms(one: OrderRequest) -> tuple[object, ...]:
+    return one.strategy, one.symbol, one.side, one.size, one.type, one.limit, one.stop
+
+
 class DuplicateSettings(Settings):
     """Settings of `DuplicateOrder`."""
 
@@ -59,7 +66,8 @@ class DuplicateOrder:
         self._span = round(settings.seconds * SECOND)
         self._past: Growing[tuple[int, OrderRequest]] = Growing(_sent, _sent_at)
         self._ids: dict[str, int] = {}
-        self._recent: deque[tuple[int, OrderRequest]] = deque()
+        # The last order on each terms; what left the window is thrown out where the table has become large.
+        self._recent: dict[tuple[object, ...], tuple[int, OrderRequest]] = {}
 
     def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
         """Return a denial where the same was asked for before; a change of a working order is no duplicate of it."""
@@ -70,7 +78,7 @@ class DuplicateOrder:
             self._recent.clear()
         for sent in news:
             ids[sent[1].id] = sent[0]
-            self._recent.append(sent)
+            self._recent[_terms(sent[1])] = sent
         used = ids.get(request.id)
         if used is not None:
             for order in view.working(request.strategy, request.symbol):
@@ -79,22 +87,15 @@ class DuplicateOrder:
             text = f"the id {request.id!r} was used at {format_time(used)}; an intent is sent once"
             return Denial("duplicate_order", text)
         recent, since = self._recent, view.now - self._span
-        while recent and recent[0][0] <= since:
-            recent.popleft()
-        for time, one in recent:
-            if (
-                one.symbol == request.symbol
-                and one.side is request.side
-                and one.size == request.size
-                and one.strategy == request.strategy
-                and one.type is request.type
-                and one.limit == request.limit
-                and one.stop == request.stop
-            ):
-                ago = f"{(view.now - time) / SECOND:g} s after {one.id}; the limit is {self._span / SECOND:g} s"
-                what = f"{request.side.name} {request.size:.10g} {request.symbol} of {request.strategy!r}"
-                return Denial("duplicate_order", f"{what} is asked for again {ago}")
-        return None
+        if len(recent) > _LARGE:
+            self._recent = recent = {terms: sent for terms, sent in recent.items() if sent[0] > since}
+        found = recent.get(_terms(request))
+        if found is None or found[0] <= since:
+            return None
+        time, one = found
+        ago = f"{(view.now - time) / SECOND:g} s after {one.id}; the limit is {self._span / SECOND:g} s"
+        what = f"{request.side.name} {request.size:.10g} {request.symbol} of {request.strategy!r}"
+        return Denial("duplicate_order", f"{what} is asked for again {ago}")
 
 
 class ParentSettings(Settings):
@@ -163,8 +164,10 @@ class RatioSettings(Settings):
 
     ratio: float = Field(50.0, ge=1)
     """Most orders for one fill, over all strategies."""
+    message_ratio: float | None = Field(None, ge=1)
+    """Most messages for one fill: orders, changes and withdrawals together; a trailing stop makes many changes."""
     min_orders: int = Field(200, ge=1)
-    """With fewer orders than this in the window nothing is refused."""
+    """With fewer orders (for *message_ratio*: messages) than this in the window nothing is refused."""
     window_seconds: float = Field(86_400.0, gt=0)
     """How far back orders and fills are counted, seconds."""
 
@@ -177,6 +180,7 @@ class OrderToFillRatio:
     def __init__(self, settings: RatioSettings, services: Services) -> None:
         """Keep the limits."""
         self._ratio = settings.ratio
+        self._message_ratio = settings.message_ratio
         self._least = settings.min_orders
         self._span = round(settings.window_seconds * SECOND)
         self._past: Growing[Fill] = Growing(_filled, _filled_at)
@@ -186,7 +190,8 @@ class OrderToFillRatio:
         """Return a denial where the ratio has reached the limit."""
         since = view.now - self._span + 1
         orders = view.orders_since(since)
-        if orders < self._least:
+        messages = orders if self._message_ratio is None else view.messages_since(since)
+        if orders < self._least and messages < self._least:
             return None
         times = self._times
         anew, news = self._past.news(view)
@@ -195,11 +200,14 @@ class OrderToFillRatio:
         times.extend(fill.time for fill in news)
         while times and times[0] < since:
             times.popleft()
-        if orders < self._ratio * max(len(times), 1):
+        fills = max(len(times), 1)
+        if orders >= self._least and orders >= self._ratio * fills:
+            what, limit = f"{orders} orders", self._ratio
+        elif self._message_ratio is not None and messages >= self._least and messages >= self._message_ratio * fills:
+            what, limit = f"{messages} orders, changes and withdrawals", self._message_ratio
+        else:
             return None
-        text = (
-            f"{orders} orders led to {len(times)} fills in {self._span / SECOND:g} s; the limit is {self._ratio:g} for one fill"
-        )
+        text = f"{what} led to {len(times)} fills in {self._span / SECOND:g} s; the limit is {limit:g} for one fill"
         return Denial("order_to_fill_ratio", text)
 
 
