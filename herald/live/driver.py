@@ -327,6 +327,7 @@ class Driver:
         past.orders.update(engine.orders)
         past.tables.update({name: self._desk.account_of(name).table for name in engine.orders})
         past.sent = {request.id: time for time, request in self._engine.view.requests_since(0)}
+        past.changed = list(engine.changed)
         past.fills, past.trades = list(ledger.fills.values()), list(ledger.trades)
         past.numbers.update({runner.name: runner.orders for runner in engine.runners})
         self._desk.note(past)

@@ -13,6 +13,7 @@ import msgspec
 
 from herald.contracts import Journal
 from herald.engine.book import Book, BookState, Ledger
+from herald.engine.risk import MESSAGES_KEPT
 from herald.errors import JournalError
 from herald.live.chronicle import Chronicle
 from herald.live.crashpoints import crash_point
@@ -60,6 +61,7 @@ class Past(msgspec.Struct):
         changing: Orders that were about to be changed, and nobody knows whether they were.
         cancelling: The same of orders that were about to be withdrawn.
         sent: When the last requests went out, by order id, oldest first, nanoseconds UTC.
+        changed: When the last changes and withdrawals went out, oldest first, the same.
         fills: The last executions that a snapshot stands for; risk checks count them.
         trades: The last round trips, the same.
         covered: Number of the last record that the snapshot stands for, from which this was read; 0 for none.
@@ -78,6 +80,7 @@ class Past(msgspec.Struct):
     changing: list[str] = []
     cancelling: list[str] = []
     sent: dict[str, int] = {}
+    changed: list[int] = []
     fills: list[Fill] = []
     trades: list[Trade] = []
     covered: int = 0
@@ -93,6 +96,7 @@ class Past(msgspec.Struct):
             self.tables.pop(name, None)
         self.sent = dict(list(self.sent.items())[-_KEPT_ORDERS:])
         self.fills, self.trades = self.fills[-_KEPT_ORDERS:], self.trades[-_KEPT_ORDERS:]
+        self.changed = self.changed[-MESSAGES_KEPT:]
         self.seen = self.seen[-_KEPT_FILLS:]
         self.positions = [one for one in self.positions if one[2] in self.orders]
         return self
@@ -173,8 +177,10 @@ class _Replay:
                 past.tables[request.id] = table
                 _count(past, request)
             case ModifyIntended(request=request):
+                past.changed.append(record.time)
                 self.changing[request.id] = None
             case CancelIntended(order_id=name):
+                past.changed.append(record.time)
                 self.cancelling[name] = None
             case OrderChanged(connector=table, order=order):
                 past.orders[order.id] = order

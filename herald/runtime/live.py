@@ -412,6 +412,10 @@ class LiveRun:
             problems = []
             for table, connector in connectors.items():
                 account = connector.account()
+                twin = next((one for one in connectors if names[one] == (account.server, account.id)), None)
+                if twin is not None:
+                    what = f"trades account {account.id!r} at {account.server!r}, as connector {twin} does"
+                    problems.append(Problem(f"connectors.{table}", what, "let one connector trade an account"))
                 names[table] = (account.server, account.id)
                 problems += pin_problems(self.plan, table, account, demo_only=self._demo_only)
             if problems:
@@ -597,7 +601,7 @@ class LiveRun:
             engine.orders[order.id] = order
             if order.is_working:
                 runner.books[order.request.symbol].working[order.id] = order
-        engine.view.remember(past.sent, engine.orders)
+        engine.view.remember(past.sent, engine.orders, past.changed)
         self.state.check()
         resumed = max((one.time for one in self.state.trading.history if one.state is TradingState.ACTIVE), default=0)
         self.desk.remember(past, resumed)
@@ -943,15 +947,13 @@ def _behind(connector: Connector, door: Any) -> GuardedConnector:
 def pin_problems(plan: Plan, table: str, account: Account, *, demo_only: bool) -> list[Problem]:
     """Return why *account* is not the one that the file names."""
     live = plan.config.live
+    where = f"live.accounts.{table}" if table in live.accounts else "live"
     problems = []
-    for key, stated, found in (
-        ("account", live.account, account.id),
-        ("server", live.server, account.server),
-        ("real", live.real, account.real),
-    ):
+    number, server, real = live.pin(table)
+    for key, stated, found in (("account", number, account.id), ("server", server, account.server), ("real", real, account.real)):
         if stated != found:
             what = f"the file says {stated!r}, connector {table} reports {found!r}"
-            problems.append(Problem(f"live.{key}", what, "log in to the right account, or correct the file"))
+            problems.append(Problem(f"{where}.{key}", what, "log in to the right account, or correct the file"))
     if demo_only and account.real:
         problems.append(
             Problem("live.real", f"connector {table} trades real money, and only a demo was asked for", "use a demo account")

@@ -233,6 +233,17 @@ def max_orders_per_minute() -> None:
     assert ["", "", "max_orders_per_minute", "", "max_orders_per_minute"] == codes(
         trade(check, {0: [buy(1.0)] * 3, 1: [buy(1.0)] * 2})
     )
+    messages = build("max_orders_per_minute", limit=100, messages_per_second=4)
+    assert ["", "max_orders_per_minute"] == codes(trade(messages, {0: [one_after_the_other]}))
+
+
+def one_after_the_other(ctx: Context) -> None:
+    """Place, change twice and withdraw, then place again: the fifth message."""
+    order = ctx.buy("TEST", 1.0, limit=90.0)
+    for limit in (91.0, 92.0):
+        ctx.modify(order, limit=limit)
+    ctx.cancel(order)
+    ctx.buy("TEST", 1.0, limit=80.0)
 
 
 def order_to_fill_ratio() -> None:
@@ -525,6 +536,29 @@ def test_a_gate_that_failed_in_the_middle_looks_anew_the_next_time() -> None:
     checks = [build("ready"), build("standing"), build("mode_lock"), Fragile()]
 
     assert ["", "check_failed", ""] == codes(trade(checks, {0: [buy(1.0), buy(1.0)], 1: [buy(1.0)]}))
+
+
+def test_a_limit_of_messages_stops_changes_of_entries_but_no_withdrawal_and_no_exit() -> None:
+    seen: list[Any] = []
+
+    def rush(ctx: Context) -> None:
+        entry = ctx.buy("TEST", 1.0, limit=90.0)
+        for limit in (91.0, 92.0, 93.0):
+            seen.append(ctx.modify(entry, limit=limit).code)
+        ctx.cancel(entry)
+        exit_order = ctx.sell("TEST", 1.0, limit=110.0)
+        seen.append(ctx.modify(exit_order, limit=111.0).code)
+        ctx.cancel(exit_order)
+        closing = ctx.close("TEST")
+        assert closing is not None
+        seen.append(closing.code)
+
+    check = build("max_orders_per_minute", limit=100, messages_per_minute=3)
+    result = trade(check, {0: [buy(1.0)], 2: [rush]})
+
+    assert ["", "", "max_orders_per_minute", "", ""] == seen
+    assert ["filled", "cancelled", "cancelled", "filled"] == [str(order.status) for order in result.orders]
+    assert [1.0, 1.0] == [fill.size for fill in result.fills]
 
 
 def test_a_crossing_order_is_announced_and_sent() -> None:

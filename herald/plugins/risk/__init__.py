@@ -15,8 +15,8 @@ code                        row   refuses
 ``max_open_orders``         8     an order while as many as the limit are working
 ``max_open_positions``      8     opening one more position than the limit
 ``max_orders_per_parent``   8     one more child of the same event or of the same tag
-``max_orders_per_minute``   9     an order once enough went out in a second, a minute or a day
-``order_to_fill_ratio``     9     orders while far more are sent than filled
+``max_orders_per_minute``   9     an order or a change once enough went out in a second, a minute, a day
+``order_to_fill_ratio``     9     orders while far more messages are sent than filled
 ``duplicate_order``         10    an order on the terms of one just sent; an id that was used
 ``repeated_execution``      11    entries of a strategy that traded too often in too short a time
 ``max_daily_loss``          12    entries once the day's loss has reached the limit

@@ -56,7 +56,18 @@ _ESSENTIAL: tuple[tuple[str, dict[str, Any]], ...] = (
     ("risk.duplicate_order", {}),
     ("risk.price_collar", {"fraction": 0.05}),  # the loosest of RELIABILITY's 1 to 5 %
     ("risk.max_orders_per_parent", {}),
-    ("risk.max_orders_per_minute", {"limit": 120, "per_second": 20, "per_day": 10_000}),
+    (
+        "risk.max_orders_per_minute",
+        {
+            "limit": 120,
+            "per_second": 20,
+            "per_day": 10_000,
+            # Every order may be changed and withdrawn once, and more than that is no plan.
+            "messages_per_second": 60,
+            "messages_per_minute": 360,
+            "messages_per_day": 30_000,
+        },
+    ),
     ("risk.order_to_fill_ratio", {}),
     ("risk.repeated_execution", {}),
     ("risk.consecutive_losses", {"limit": 10}),

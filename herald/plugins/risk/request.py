@@ -147,6 +147,10 @@ class PriceCollar:
         return None
 
 
+_MESSAGES = 50_000
+"""Messages that a view knows of at least; a larger limit could not be held."""
+
+
 class OrderRateSettings(Settings):
     """Settings of `MaxOrdersPerMinute`."""
 
@@ -156,10 +160,25 @@ class OrderRateSettings(Settings):
     """Most orders sent within any second."""
     per_day: int | None = Field(None, ge=1)
     """Most orders sent within any 24 hours."""
+    messages_per_second: int | None = Field(None, ge=1, le=_MESSAGES)
+    """Most messages within any second: orders, changes of working orders and withdrawals together, over all strategies."""
+    messages_per_minute: int | None = Field(None, ge=1, le=_MESSAGES)
+    """Most messages within any 60 seconds."""
+    messages_per_day: int | None = Field(None, ge=1, le=_MESSAGES)
+    """Most messages within any 24 hours."""
 
 
 class MaxOrdersPerMinute:
-    """Limits how fast orders go out."""
+    """Limits how fast orders, and messages of all kinds, go out.
+
+    Every message counts: an order, a change, a withdrawal, that of protection too. Refused are orders and changes that could
+    add to a position; what only reduces passes, and a withdrawal is never asked about: a limit that kept somebody from
+    getting out would be a danger of its own.
+
+    Source:
+        Commission Delegated Regulation (EU) 2017/589 (RTS 6), Article 15(1)(d): maximum messages limits for the submission,
+        modification and cancellation of orders.
+    """
 
     exempts_reductions = True
 
@@ -167,6 +186,12 @@ class MaxOrdersPerMinute:
         """Keep the limits."""
         limits = ((SECOND, "1 s", settings.per_second), (MINUTE, "60 s", settings.limit), (DAY, "24 h", settings.per_day))
         self._limits = tuple((span, name, limit) for span, name, limit in limits if limit is not None)
+        messages = (
+            (SECOND, "1 s", settings.messages_per_second),
+            (MINUTE, "60 s", settings.messages_per_minute),
+            (DAY, "24 h", settings.messages_per_day),
+        )
+        self._messages = tuple((span, name, limit) for span, name, limit in messages if limit is not None)
 
     def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
         """Return a denial where a window that ends now has seen orders enough."""
@@ -175,4 +200,9 @@ class MaxOrdersPerMinute:
             sent = view.orders_since(now - span + 1)  # an order exactly that long ago has left the window
             if sent >= limit:
                 return Denial("max_orders_per_minute", f"{sent} orders went out in the last {name}; the limit is {limit}")
+        for span, name, limit in self._messages:
+            sent = view.messages_since(now - span + 1)
+            if sent >= limit:
+                what = f"{sent} orders, changes and withdrawals went out in the last {name}"
+                return Denial("max_orders_per_minute", f"{what}; the limit is {limit}")
         return None

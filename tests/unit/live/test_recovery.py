@@ -93,6 +93,16 @@ def test_an_intent_without_an_outcome_is_an_unknown_order() -> None:
     assert {"trend": 1} == past.numbers
 
 
+def test_changes_and_withdrawals_of_earlier_runs_count_with_those_of_a_snapshot() -> None:
+    kept = Past(balance=5_000.0, changed=[3, 4])
+
+    past, _ = recovered(
+        intent(), ModifyIntended(11, TABLE, "b1", request()), CancelIntended(12, TABLE, "b1", "trend-000001"), snapshot=kept
+    )
+
+    assert [3, 4, 11, 12] == past.changed
+
+
 def test_an_order_is_where_it_was_last() -> None:
     past, _ = recovered(intent(), changed(1, OrderStatus.ACCEPTED))
 

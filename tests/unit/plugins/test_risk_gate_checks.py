@@ -479,3 +479,29 @@ def test_orders_a_second_and_a_day_are_counted_too() -> None:
     assert passes(check, request(), sent=[NOW - SECOND, NOW])
     assert not passes(check, request(), sent=[NOW - SECOND + 1, NOW])
     assert not passes(check, request(), sent=[NOW - 24 * HOUR + 1, NOW - HOUR, NOW - HOUR, NOW - HOUR])
+
+
+def test_changes_and_withdrawals_count_as_messages_and_not_as_orders() -> None:
+    check = build("max_orders_per_minute", limit=3, messages_per_second=3, messages_per_minute=5, messages_per_day=6)
+
+    assert passes(check, request(), sent=[NOW, NOW], changed=[NOW - SECOND, NOW - SECOND])
+    assert not passes(check, request(), sent=[NOW], changed=[NOW - SECOND + 1, NOW])
+    assert not passes(check, request(), sent=[NOW], changed=[NOW - MINUTE + 1] * 4)
+    assert passes(check, request(), sent=[NOW], changed=[NOW - MINUTE] * 4)
+    assert not passes(check, request(), sent=[NOW], changed=[NOW - 24 * HOUR + 1] * 5)
+    denial = check.check(request(), FakeRiskView(now=NOW, changed=[NOW] * 3))
+    assert "3 orders, changes and withdrawals went out in the last 1 s; the limit is 3" == text(denial)
+
+
+def test_messages_and_fills_are_compared_where_that_is_asked_for() -> None:
+    check = build("order_to_fill_ratio", ratio=100, message_ratio=3, min_orders=4, window_seconds=60)
+
+    assert not passes(check, request(), sent=[NOW - 1] * 2, changed=[NOW - 1] * 4, fills=executed([NOW - 1] * 2))
+    assert passes(check, request(), sent=[NOW - 1] * 2, changed=[NOW - 1] * 3, fills=executed([NOW - 1] * 2))
+    assert passes(check, request(), sent=[NOW - 1], changed=[NOW - 1] * 2)
+    assert passes(build("order_to_fill_ratio", ratio=100), request(), sent=[NOW - 1], changed=[NOW - 1] * 900)
+
+
+def test_a_limit_of_messages_larger_than_what_is_known_is_refused() -> None:
+    with pytest.raises(ValidationError, match="less than or equal to 50000"):
+        build("max_orders_per_minute", limit=1, messages_per_day=50_001)

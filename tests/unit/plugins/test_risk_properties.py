@@ -74,6 +74,7 @@ def views(draw: st.DrawFn) -> FakeRiskView:
         held={(name, symbol): draw(st.integers(-500, 500)) / 100 for name in NAMES for symbol in SYMBOLS},
         orders=orders,
         sent=times,
+        changed=draw(st.lists(st.sampled_from([NOW - 2 * DAY, NOW - DAY, NOW - DAY + 1, NOW]), max_size=6)),
         past={NOW - 2 * DAY: draw(st.integers(1, 50_000)), NOW - MINUTE: draw(st.integers(1, 50_000))},
         margin_used=draw(st.integers(0, 2_000)),
         leverage=draw(st.sampled_from([1.0, 10.0])),
@@ -159,6 +160,10 @@ def day(request: OrderRequest, view: FakeRiskView) -> float:
     return len([time for time in view.sent if time > NOW - DAY]) + 1
 
 
+def messages_of_a_day(request: OrderRequest, view: FakeRiskView) -> float:
+    return len([time for time in (*view.sent, *view.changed) if time > NOW - DAY]) + 1
+
+
 def children(request: OrderRequest, view: FakeRiskView) -> float:
     mine = (request.strategy, request.symbol)
     return len([one for time, one in view.requests if time == NOW and (one.strategy, one.symbol) == mine]) + 1
@@ -217,6 +222,7 @@ CASES: list[tuple[str, str, dict[str, Any], Callable[[OrderRequest, FakeRiskView
     ("max_open_positions", "limit", {}, open_positions, st.integers(1, 6)),
     ("max_orders_per_minute", "limit", {}, minute, st.integers(1, 6)),
     ("max_orders_per_minute", "per_day", {"limit": 1_000}, day, st.integers(1, 12)),
+    ("max_orders_per_minute", "messages_per_day", {"limit": 1_000}, messages_of_a_day, st.integers(1, 12)),
     ("max_orders_per_parent", "limit", {}, children, st.integers(1, 3)),
     ("price_collar", "fraction", {}, distance, st.floats(0.01, 2)),
     ("stale_price", "max_age_seconds", {"max_spread_fraction": 9}, age, st.floats(0.5, 10)),
