@@ -59,7 +59,12 @@ def paper(file: str, out: Path, seconds: float | None, as_json: bool, quiet: boo
 
 @click.command()
 @_options
-@click.option("--confirm", metavar="ACCOUNT", help="Number of the account that may be traded; must be the file's.")
+@click.option(
+    "--confirm",
+    metavar="ACCOUNT",
+    multiple=True,
+    help="Number of the account that may be traded; of several, each.",
+)
 @click.option("--demo-only", is_flag=True, help="Refuse an account with real money.")
 def live(
     file: str,
@@ -68,7 +73,7 @@ def live(
     as_json: bool,
     quiet: bool,
     no_report: bool,
-    confirm: str | None,
+    confirm: tuple[str, ...],
     demo_only: bool,
 ) -> None:
     """Run FILE with the money of its account, until Ctrl-C.
@@ -77,11 +82,12 @@ def live(
     --demo-only instead.
     """
     plan = load_plan(file, mode="live")
-    stated = plan.config.live.account
-    if not demo_only and confirm != stated:
-        said = "nothing" if confirm is None else repr(confirm)
-        what = f"the file trades account {stated!r}, --confirm says {said}"
-        raise ConfigError(file, [Problem("live.account", what, f"repeat the number: --confirm {stated}, or use --demo-only")])
+    stated = {str(plan.config.live.pin(one.connector)[0]): None for one in plan.strategies}
+    if not demo_only and set(confirm) != set(stated):
+        said = " and ".join(map(repr, confirm)) or "nothing"
+        what = f"the file trades account {' and '.join(map(repr, stated))}, --confirm says {said}"
+        hint = f"repeat the number: {' '.join(f'--confirm {number}' for number in stated)}, or use --demo-only"
+        raise ConfigError(file, [Problem("live.account", what, hint)])
     _run(file, "live", out, seconds, as_json=as_json, quiet=quiet, report=not no_report, demo_only=demo_only)
 
 

@@ -121,8 +121,12 @@ class _Planner:
             what = f'the file says "{stated}"; a command may lower that, not raise it to "{mode}"'
             self.problems.append(Problem("herald.mode", what, "change the file"))
         if mode == "live":
+            live, connectors = self.config.live, self.config.connectors
+            for name in live.accounts.keys() - connectors.keys():
+                hint = f"name one of: {', '.join(connectors)}"
+                self.problems.append(Problem(f"live.accounts.{name}", "there is no such connector", hint))
             for key in ("account", "server", "real"):
-                if getattr(self.config.live, key) is None:
+                if getattr(live, key) is None and not (connectors and connectors.keys() <= live.accounts.keys()):
                     what = "is missing: a live run trades the account that the file names, and no other"
                     self.problems.append(Problem(f"live.{key}", what, f"state it; `herald paper` runs without {key}"))
         return mode

@@ -233,8 +233,9 @@ def _describe(plan: Plan) -> Iterable[str]:
         yield f"observer {_called(observer)} [{observer.origin}]"
     account, backtest, live = plan.config.account, plan.config.backtest, plan.config.live
     if plan.mode == "live":
-        kind = "real money" if live.real else "demo"
-        yield f"account  {live.account} on {live.server}, {kind}; positions of others: {live.external}; state in {live.state}"
+        for number, server, real in dict.fromkeys(live.pin(strategy.connector) for strategy in plan.strategies):
+            kind = "real money" if real else "demo"
+            yield f"account  {number} on {server}, {kind}; positions of others: {live.external}; state in {live.state}"
         return
     yield f"account  {backtest.cash:,.2f} {account.currency}, {account.mode}, leverage {account.leverage:g}"
     if plan.mode == "paper":

@@ -236,6 +236,17 @@ def _at(moment: date) -> int:
     return parse_time(moment.isoformat())
 
 
+class PinTable(Table):
+    """``[live.accounts.NAME]``: the account of one connector, where a run trades several."""
+
+    account: str
+    """Number of the account; any other is refused."""
+    server: str
+    """The broker's server; any other is refused."""
+    real: bool
+    """Whether real money is at stake there; the other kind is refused."""
+
+
 class LiveTable(Table):
     """``[live]``: a paper or live run."""
 
@@ -247,6 +258,8 @@ class LiveTable(Table):
     """The broker's server; live mode needs it, and refuses any other."""
     real: bool | None = None
     """Whether real money is at stake; live mode needs it, and refuses the other kind."""
+    accounts: dict[str, PinTable] = Field(default_factory=dict)
+    """The accounts of single connectors, by the names of their tables; the three keys above hold for the others."""
     external: Literal["ignore", "adopt", "refuse"] = "refuse"
     """What to do about positions that Herald did not open: leave them alone, put them under the exits, or only reduce."""
     bar_grace_seconds: float = Field(default=2.0, ge=0)
@@ -263,6 +276,11 @@ class LiveTable(Table):
     """A call of a connector that takes longer is reported, and nothing that adds to a position is sent meanwhile."""
     stop_seconds: float = Field(default=10.0, gt=0)
     """How long stopping waits for cancels and closing orders."""
+
+    def pin(self, connector: str) -> tuple[str | None, str | None, bool | None]:
+        """Return account, server and whether real money is at stake, as stated for *connector*."""
+        own = self.accounts.get(connector, self)
+        return own.account, own.server, own.real
 
 
 class HeraldConfig(Table):

@@ -298,6 +298,67 @@ def test_a_live_run_trades_and_leaves_the_account_flat(broker: SimBroker, tmp_pa
     assert ({}, []) == (book.held(), book.verify())
 
 
+SECOND = """
+[connectors.other]
+use          = "simbroker"
+address      = "{address}"
+poll_seconds = 0.02
+
+[strategies.flop]
+use       = "flip"
+connector = "other"
+symbols   = ["GBPUSD"]
+timeframe = "1m"
+
+[live.accounts.other]
+account = "{account}"
+server  = "Sim-Demo"
+real    = false
+"""
+
+
+def test_a_run_trades_two_accounts_and_each_is_pinned(tmp_path: Path, clean_env: dict[str, str]) -> None:
+    options: dict[str, Any] = {"tick_seconds": 0.05, "settle_seconds": 0.5, "history_days": 0.02}
+    with (
+        SimBroker.start(tmp_path / "one.sqlite", **options) as one,
+        SimBroker.start(tmp_path / "two.sqlite", account="1002", **options) as two,
+    ):
+        file = live_file(one, tmp_path)
+        first = file.read_text(encoding="utf-8").replace("symbols ", 'connector = "main"\nsymbols ')
+        env = clean_env | {
+            "HERALD_CONNECTORS__MAIN__TOKEN": one.terms.token,
+            "HERALD_CONNECTORS__OTHER__TOKEN": two.terms.token,
+        }
+
+        file.write_text(first + SECOND.format(address=two.address, account="1003"), encoding="utf-8")
+        wrong = run("live", file, "--demo-only", "--for", "2", cwd=tmp_path, env=env)
+        file.write_text(first + SECOND.format(address=two.address, account="1002"), encoding="utf-8")
+        half = run("live", file, "--confirm", "1001", cwd=tmp_path, env=env)
+        words = ("--confirm", "1001", "--confirm", "1002", "--for", "5", "--json", "--no-report")
+        done = run("live", file, *words, cwd=tmp_path, env=env)
+
+        assert "live.accounts.other.account: the file says '1003', connector other reports '1002'" in wrong.stderr
+        assert "the file trades account '1001' and '1002', --confirm says '1001'" in half.stderr
+        outcome = json.loads(done.stdout)
+        assert [] == outcome["errors"], done.stderr
+        books = one.book(), two.book()
+        assert outcome["fills"] == sum(len(book.deals) for book in books)
+        assert all(len(book.deals) > 2 and not book.held() for book in books)
+
+
+def test_two_connectors_of_one_account_are_refused(tmp_path: Path, clean_env: dict[str, str]) -> None:
+    with SimBroker.start(tmp_path / "one.sqlite", history_days=0.02) as broker:
+        file = live_file(broker, tmp_path)
+        first = file.read_text(encoding="utf-8").replace("symbols ", 'connector = "main"\nsymbols ')
+        file.write_text(first + SECOND.format(address=broker.address, account="1001"), encoding="utf-8")
+        env = clean_env | {f"HERALD_CONNECTORS__{name}__TOKEN": broker.terms.token for name in ("MAIN", "OTHER")}
+
+        done = run("live", file, "--demo-only", "--for", "2", cwd=tmp_path, env=env)
+
+    assert 4 == done.returncode
+    assert "connectors.other: trades account '1001' at 'Sim-Demo', as connector main does" in done.stderr
+
+
 def test_another_account_than_the_files_is_refused(broker: SimBroker, tmp_path: Path, clean_env: dict[str, str]) -> None:
     file = live_file(broker, tmp_path, account="2002")
     env = clean_env | {"HERALD_CONNECTORS__MAIN__TOKEN": broker.terms.token}
