@@ -13,11 +13,11 @@ import pytest
 from herald.components import Services
 from herald.contracts import Context, Denial, RiskCheck, RiskView, Standing, Strategy
 from herald.host.plan import load_plan
-from herald.model import Bar, BarSeries, Instrument, OrderRequest, OrderStatus, Quote, Timeframe
+from herald.model import Bar, BarSeries, Instrument, OrderRequest, OrderStatus, Quote, Side, Timeframe
 from herald.plugins.risk import herald_risk_checks, herald_risk_profiles
 from herald.results import RunResult
 from herald.runtime import StrategySetup, run_backtest, simulate
-from herald.testing import make_bars, make_instrument, make_services
+from herald.testing import FakeRiskView, make_bars, make_instrument, make_services
 
 COMPONENTS = {component.name: component for component in herald_risk_checks()}
 FLAT = [100.0] * 12
@@ -115,7 +115,7 @@ def trade(
         (Timeframe(3_600),),
         checks=tuple((f"risk[{index}]", one) for index, one in enumerate(checks)),
     )
-    result = simulate([setup], bars, terms, on_stop="leave", **options)
+    result = simulate([setup], bars, terms, **{"on_stop": "leave"} | options)
     assert not result.failures, result.failures[0].traceback
     return result
 
@@ -559,6 +559,51 @@ def test_a_limit_of_messages_stops_changes_of_entries_but_no_withdrawal_and_no_e
     assert ["", "", "max_orders_per_minute", "", ""] == seen
     assert ["filled", "cancelled", "cancelled", "filled"] == [str(order.status) for order in result.orders]
     assert [1.0, 1.0] == [fill.size for fill in result.fills]
+
+
+LIMITS = {
+    "max_order_size": {"lots": 1.0, "notional": 150.0},
+    "max_daily_loss": {"amount": 1_000.0},
+    "max_drawdown": {"fraction": 0.5},
+}
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda ctx: ctx.close("TEST"),
+        lambda ctx: ctx.target("TEST", 0.0),
+        lambda ctx: ctx.sell("TEST", 3.0),
+        lambda ctx: ctx.sell("TEST", 3.0, limit=99.0),
+        lambda ctx: ctx.sell("TEST", 3.0, reduce_only=True),
+    ],
+    ids=["close", "target", "sell", "limit", "reduce_only"],
+)
+def test_a_position_that_outgrew_every_limit_is_closed_by_one_order(way: Act) -> None:
+    script = {0: [buy(1.0)], 1: [buy(1.0)], 2: [buy(1.0)], 4: [buy(1.01), sell(3.01), way]}
+
+    result = trade(profile("live", **LIMITS), script)
+
+    assert ["", "", "", "max_order_size", "max_order_size", ""] == codes(result)
+    assert [1.0, 1.0, 1.0, 3.0] == [fill.size for fill in result.fills]
+    assert () == result.positions
+
+
+def test_a_flatten_at_the_end_of_a_run_passes_the_gate() -> None:
+    script = {0: [buy(1.0)], 1: [buy(1.0)], 2: [buy(1.0)]}
+
+    result = trade(profile("live", **LIMITS), script, on_stop="flatten")
+
+    assert 0.0 == sum(fill.side * fill.size for fill in result.fills)
+
+
+def test_an_old_price_holds_entries_and_no_exit() -> None:
+    check = build("price_collar", max_age_seconds=60)
+    held = {("trend", "TEST"): 1.0}
+    view = FakeRiskView(held=held, price_times={"TEST": 1}, now="2024-01-01T12:00")
+
+    assert check.check(OrderRequest("trend-000001", "trend", "TEST", Side.SELL, 1.0), view) is None
+    assert check.check(OrderRequest("trend-000001", "trend", "TEST", Side.SELL, 1.1), view) is not None
 
 
 def test_a_crossing_order_is_announced_and_sent() -> None:

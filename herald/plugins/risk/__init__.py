@@ -32,7 +32,7 @@ code                        row   refuses
 ==========================  ====  =================================================================
 
 The row is that of the table of pre-trade checks in ``docs/risk.md``. A request that can only make a position smaller passes all
-but ``trading_state`` (while HALTED), ``tradable`` (unknown symbols), ``valid_terms``, ``max_order_size``, ``price_collar``,
+but ``trading_state`` (while HALTED), ``tradable`` (unknown symbols), ``valid_terms``, ``price_collar`` (stated prices),
 ``duplicate_order``, ``reduce_only`` and ``mode_lock``. What cannot be valued is refused.
 """
 

@@ -39,9 +39,12 @@ class OrderSizeSettings(Settings):
 
 
 class MaxOrderSize:
-    """Limits one order, whatever it is for: a guard against slips of the keyboard and of arithmetic."""
+    """Limits one order that may add to a position: a guard against slips of the keyboard and of arithmetic.
 
-    exempts_reductions = False
+    What only reduces cannot be larger than the position, and a position that outgrew the limit must not be kept open by it.
+    """
+
+    exempts_reductions = True
 
     def __init__(self, settings: OrderSizeSettings, services: Services) -> None:
         """Keep the limits."""
@@ -78,7 +81,7 @@ class CollarSettings(Settings):
     move_bars: int = Field(12, ge=1)
     """Length of that period, bars of the symbol's finest series."""
     max_age_seconds: float | None = Field(None, gt=0)
-    """Oldest last price on which a market order may be sent, seconds."""
+    """Oldest last price on which a market order may add to a position, seconds."""
 
     @model_validator(mode="after")
     def _has_a_limit(self) -> Self:
@@ -103,7 +106,7 @@ class PriceCollar:
 
     def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
         """Return a denial where a stated price is far off, or the price a market order relies on is old."""
-        if self._max_age is None and self._move is None and request.type is OrderType.MARKET:
+        if request.type is OrderType.MARKET and self._max_age is None and self._move is None:
             return None
         last = view.price(request.symbol)
         if self._fraction is not None:
@@ -121,7 +124,7 @@ class PriceCollar:
             if not abs(last - start) <= self._move * start:
                 move = f"{request.symbol} went from {start:.10g} to {last:.10g} in {self._move_bars} bars"
                 return Denial("price_collar", f"{move}; the limit is {self._move:g} of the former")
-        if self._max_age is not None and request.type is OrderType.MARKET:
+        if self._max_age is not None and request.type is OrderType.MARKET and not view.reduces(request):
             known = view.price_time(request.symbol)
             age = (view.now - known) / SECOND
             if not known:

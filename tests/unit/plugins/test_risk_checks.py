@@ -333,7 +333,7 @@ MINIMAL: dict[str, dict[str, Any]] = {
 def test_only_checks_of_validity_state_and_account_apply_to_reductions() -> None:
     applies = {name for name in COMPONENTS if not build(name, **MINIMAL.get(name, {})).exempts_reductions}
 
-    validity = {"max_order_size", "price_collar", "valid_terms", "tradable", "reduce_only", "duplicate_order"}
+    validity = {"price_collar", "valid_terms", "tradable", "reduce_only", "duplicate_order"}
     assert applies == validity | {"trading_state", "mode_lock"}
 
 
