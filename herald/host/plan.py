@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeGuard
 
 from herald.contracts import ExitRule, Middleware, Sizer
-from herald.errors import ConfigError, PluginError, Problem
+from herald.errors import ConfigError, NotFound, PluginError, Problem
 from herald.host.config import ReadConfig, read_config
 from herald.host.discovery import Catalog, discover
 from herald.host.instruments import resolve_instrument
@@ -21,6 +21,8 @@ from herald.host.planned import Plan, Planned, PlannedStrategy
 from herald.host.problems import in_file_order
 from herald.host.registry import Origin, Registry
 from herald.host.tables import Raw
+from herald.host.trust import open_lock
+from herald.host.uses import uses
 from herald.model import Timeframe
 
 __all__ = ["Origin", "Plan", "Planned", "PlannedStrategy", "load_plan"]
@@ -63,6 +65,7 @@ class _Planner:
         """Return the plan, or raise with every problem."""
         config, parts = self.config, self.parts
         mode = self._mode(mode)
+        self._trust(mode)
         self._load()
         trades = mode != "backtest"
         connectors = parts.tables("connector", "connectors", config.connectors)
@@ -131,6 +134,25 @@ class _Planner:
                     self.problems.append(Problem(f"live.{key}", what, f"state it; `herald paper` runs without {key}"))
         return mode
 
+    def _trust(self, mode: str) -> None:
+        """Have every import compared with the plugin lock, where the mode or the file asks for it; before any import."""
+        plugins, live = self.config.plugins, self.config.live
+        is_real = mode == "live" and any(live.pin(name)[2] is not False for name in self.config.connectors)
+        if is_real and plugins.require_lock is False:
+            what = "is false where real money is at stake: what is imported there must be what somebody locked"
+            self.problems.append(Problem("plugins.require_lock", what, f"remove it; herald plugins lock {self.source}"))
+        elif not (mode == "live" if plugins.require_lock is None else plugins.require_lock):
+            return
+        try:
+            self.registry.trust = open_lock(self.base / plugins.lock, plugins.lock_key, self.catalog)
+            return
+        except NotFound as error:
+            what = f"{error}: in {mode} mode only plugins that stand in a lock are imported"
+            self.problems.append(Problem("plugins.lock", what, f"see what is installed, then: herald plugins lock {self.source}"))
+        except PluginError as error:
+            self.problems.append(plugin_problem("plugins.lock", error))
+        self._raise()
+
     def _middleware(self, trades: bool) -> dict[str, tuple[Planned[Middleware], ...]]:
         """Return the layers of every connector: those it states, or in a run with orders the usual ones."""
         layers = {}
@@ -173,32 +195,13 @@ class _Planner:
                 self.registry.load(name)
             except PluginError as error:
                 self.problems.append(plugin_problem(f"plugins.load[{index}]", error))
-        for use in self._uses():
+        for use in uses(self.config):
             plugin = use.partition(".")[0]
             if plugin in self.catalog:
                 try:
                     self.registry.load(plugin)
                 except PluginError:
                     continue  # reported where the name stands; the registry remembers
-
-    def _uses(self) -> Iterator[str]:
-        """Yield what every ``use`` and ``format`` in the file says, in file order."""
-
-        def walk(value: object) -> Iterator[str]:
-            if isinstance(value, Mapping):
-                for key, inner in value.items():
-                    if key in ("use", "format") and isinstance(inner, str):
-                        yield inner
-                    elif key in ("sizing", "exits", "risk", "middleware"):
-                        yield from walk(inner)
-            elif isinstance(value, list):
-                for inner in value:
-                    yield from walk(inner)
-
-        config = self.config
-        tables = (*config.connectors.values(), *config.caches.values(), *config.strategies.values())
-        for table in (*tables, config.journal, config.risk_profile, config.risk, config.exits, config.observers):
-            yield from walk(table)
 
     def _formats(self) -> dict[str, str]:
         chosen = {}

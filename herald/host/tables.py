@@ -55,6 +55,12 @@ class PluginTable(Table):
     """Plugins to load although no table uses them."""
     accept: list[str] = Field(default_factory=list)
     """Warnings of plugins that are accepted, by their name."""
+    lock: str = "plugins.lock"
+    """The file that says which plugins are trusted, relative to the config; `herald plugins lock` writes it."""
+    lock_key: str | None = None
+    """Public key, ``ed25519:...``, that must have signed the lock; `herald plugins key` makes one."""
+    require_lock: bool | None = None
+    """Whether only locked plugins are imported: unless stated in live mode alone; false is refused for real money."""
 
 
 class AccountTable(Table):
