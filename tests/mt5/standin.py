@@ -132,6 +132,8 @@ class StandIn:
         self.faults = faults or Faults()
         self.asked: list[str] = []
         """Every command that arrived, by name."""
+        self.failures: list[Exception] = []
+        """What the module raised, which a terminal does not do; it hung up then."""
         self._module = module
         self._lock = threading.Lock()
         self._links: list[socket.socket] = []
@@ -178,7 +180,11 @@ class StandIn:
                 stop.wait(self.faults.slow.get(name, 0.0))
                 if name in self.faults.die_before:
                     return
-                status, payload = self._answer(name, Body(request[4:]))
+                try:
+                    status, payload = self._answer(name, Body(request[4:]))
+                except Exception as error:
+                    self.failures.append(error)
+                    return
                 if name in self.faults.die_after:
                     return
                 reply = struct.pack("<Ii", number, status) + payload

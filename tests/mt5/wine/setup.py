@@ -129,9 +129,10 @@ def install_wine() -> None:
     """Install Wine from the distribution."""
     if shutil.which("apt-get") is None:
         raise Failed("wine is not installed and there is no apt-get; install wine by hand")
+    apt = ["apt-get"] if os.geteuid() == 0 else ["sudo", "-n", "apt-get"]
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update", "-qq"], "refresh the package lists", env=env)
-    run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "wine", "wine64"], "install wine", env=env)
+    run([*apt, "update", "-qq"], "refresh the package lists", env=env)
+    run([*apt, "install", "-y", "-qq", "--no-install-recommends", "wine", "wine64"], "install wine", env=env)
 
 
 def download(into: Path) -> dict[str, Path]:
