@@ -74,6 +74,15 @@ limit = 1000000
 use        = "risk.repeated_execution"
 executions = 1000000
 [live]
+[[risk]]
+use  = "risk.max_order_size"
+lots = 1000
+[[risk]]
+use      = "risk.max_daily_loss"
+fraction = 0.99
+[[risk]]
+use      = "risk.max_drawdown"
+fraction = 0.99
 account = "1001"
 server  = "Sim-Demo"
 real    = false

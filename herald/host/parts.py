@@ -90,7 +90,8 @@ class Parts:
         """Return (place, table) of all global risk checks.
 
         Those of the *essential* profile come first, then those of the chosen one, each replaced in place by the first own
-        entry of the same ``use``; the other own entries follow.
+        entry of the same ``use``; the other own entries follow. A limit that the essential profile leaves to the file and
+        that nobody states is a problem.
         """
         mine = [(f"risk[{index}]", dict(entry)) for index, entry in enumerate(own)]
         offered = [(f"risk_profile[{index}]", one) for index, one in enumerate(self._profile(profile))]
@@ -103,8 +104,25 @@ class Parts:
             same = next((entry for entry in mine if entry[1].get("use") in (use, use.rpartition(".")[2])), None)
             if same is not None:
                 mine.remove(same)
+            elif place.startswith("essential") and self._is_left_open(use, settings):
+                continue
             amended.append(same or (place, {"use": use, **settings}))
         return amended + mine
+
+    def _is_left_open(self, use: str, settings: Mapping[str, Any]) -> bool:
+        """Return whether a profile leaves the limit of a check to the file; that it is missing there is noted."""
+        try:
+            self._registry.find("risk", use).component.settings.model_validate(settings)
+        except PluginError:
+            return False  # told where the part is looked up
+        except ValidationError as error:
+            lacking = [str(one["loc"][-1]) for one in error.errors() if one["type"] == "missing"]
+            told = str(error.errors()[0]["msg"]).rpartition("; set ")[2]
+            keys = " and ".join(lacking) or told
+            what = f'has no "{use}": a run in this mode must state that limit'
+            self._problems.append(Problem("risk", what, f'write [[risk]] with use = "{use}" and its {keys}'))
+            return True
+        return False
 
     def _profile(self, table: Raw) -> Sequence[tuple[str, Mapping[str, Any]]]:
         if not table:

@@ -72,7 +72,7 @@ class _Planner:
         middleware = self._middleware(trades)
         caches = parts.tables("cache", "caches", config.caches)
         chosen_formats = self._formats()
-        essential = _DEFAULTS["risk_profile"] if trades else ""
+        essential = _DEFAULTS["risk_profile"][mode] if trades else ""
         risk = parts.entries("risk", "risk", parts.with_profile(config.risk, config.risk_profile, essential))
         exits = parts.ordered("exit", "exits", config.exits)
         strategies = self._strategies(exits)

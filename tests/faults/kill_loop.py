@@ -120,6 +120,15 @@ use   = "risk.order_to_fill_ratio"
 ratio = 1000000.0
 [[risk]]
 use       = "risk.max_orders_per_parent"
+use  = "risk.max_order_size"
+lots = 1000
+[[risk]]
+use      = "risk.max_daily_loss"
+fraction = 0.99
+[[risk]]
+use      = "risk.max_drawdown"
+fraction = 0.99
+[[risk]]
 limit     = 1000000
 
 [live]

@@ -30,6 +30,15 @@ symbols   = ["EURUSD", "GBPUSD"]
 timeframe = "1m"
 hold      = 1000000
 [live]
+[[risk]]
+use  = "risk.max_order_size"
+lots = 1000
+[[risk]]
+use      = "risk.max_daily_loss"
+fraction = 0.99
+[[risk]]
+use      = "risk.max_drawdown"
+fraction = 0.99
 account     = "1001"
 server      = "Sim-Demo"
 real        = false

@@ -254,6 +254,15 @@ symbols   = ["EURUSD"]
 timeframe = "1m"
 
 [[risk]]
+[[risk]]
+use  = "risk.max_order_size"
+lots = 1000
+[[risk]]
+use      = "risk.max_daily_loss"
+fraction = 0.99
+[[risk]]
+use      = "risk.max_drawdown"
+fraction = 0.99
 use         = "risk.duplicate_order"
 seconds     = 0.001
 

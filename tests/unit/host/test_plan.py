@@ -18,6 +18,13 @@ from .conftest import Install
 
 Write = Callable[[str], Path]
 
+
+@pytest.fixture(autouse=True)
+def _without_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the plugin lock out of what is not about it; a live file asks for one."""
+    monkeypatch.setenv("HERALD_PLUGINS__REQUIRE_LOCK", "false")
+
+
 GOOD = """
     [herald]
     api  = 1
@@ -477,17 +484,59 @@ def test_command_may_lower_the_mode_and_not_raise_it(write: Write) -> None:
 
 
 PINNED = '\n    [live]\n    account = "5012345"\n    server = "Demo"\n    real = false\n'
+STATED = """
+    [[risk]]
+    use  = "risk.max_order_size"
+    lots = 2.0
+    [[risk]]
+    use      = "max_daily_loss"
+    fraction = 0.02
+    [[risk]]
+    use      = "risk.max_drawdown"
+    fraction = 0.1
+"""
 
 
 def test_a_live_run_needs_to_know_its_account(write: Write) -> None:
     text = GOOD.replace("seed = 7", 'seed = 7\n    mode = "live"')
 
-    found = problems(write(text))
+    found = problems(write(text + STATED))
 
     assert ["live.account", "live.server", "live.real"] == [one.partition(":")[0] for one in found]
     assert "account  5012345 on Demo, demo; positions of others: refuse; state in state" in (
-        load_plan(write(text + PINNED)).describe().splitlines()
+        load_plan(write(text + PINNED + STATED)).describe().splitlines()
     )
+
+
+def of_risk(path: Path) -> list[str]:
+    try:
+        load_plan(path)
+    except ConfigError as error:
+        return [str(problem) for problem in error.problems if problem.where.startswith("risk")]
+    return []
+
+
+def test_a_live_run_needs_the_limits_that_nobody_can_choose_for_it(write: Write) -> None:
+    text = GOOD.replace("seed = 7", 'seed = 7\n    mode = "live"') + PINNED
+
+    assert [
+        'risk: has no "risk.max_order_size": a run in this mode must state that limit; '
+        'write [[risk]] with use = "risk.max_order_size" and its lots or notional',
+        'risk: has no "risk.max_daily_loss": a run in this mode must state that limit; '
+        'write [[risk]] with use = "risk.max_daily_loss" and its amount or fraction',
+        'risk: has no "risk.max_drawdown": a run in this mode must state that limit; '
+        'write [[risk]] with use = "risk.max_drawdown" and its fraction',
+    ] == of_risk(write(text))
+    named = text + '\n    [risk_profile]\n    use = "conservative"\n'
+    (left,) = of_risk(write(named))
+    assert left.startswith('risk: has no "risk.max_order_size"')
+    assert [] == of_risk(write(text + STATED))
+
+
+def test_a_live_file_runs_on_paper_without_them(write: Write) -> None:
+    text = GOOD.replace("seed = 7", 'seed = 7\n    mode = "live"') + PINNED
+
+    assert "risk.max_order_size" not in {one.use for one in load_plan(write(text), mode="paper").risk}
 
 
 def test_a_run_with_orders_has_layers_checks_and_a_journal_of_its_own_accord(write: Write) -> None:
