@@ -59,6 +59,7 @@ mode    = "live"
 on_stop = "leave"
 [plugins]
 paths = ["."]
+require_lock = false
 [connectors.main]
 use          = "simbroker"
 address      = "{address}"
@@ -73,7 +74,6 @@ limit = 1000000
 [[risk]]
 use        = "risk.repeated_execution"
 executions = 1000000
-[live]
 [[risk]]
 use  = "risk.max_order_size"
 lots = 1000
@@ -83,6 +83,7 @@ fraction = 0.99
 [[risk]]
 use      = "risk.max_drawdown"
 fraction = 0.99
+[live]
 account = "1001"
 server  = "Sim-Demo"
 real    = false

@@ -45,7 +45,7 @@ _VERBS = {
     "new": ("herald.cli.new:new", "Write the skeleton of a plugin."),
     "paper": ("herald.cli.live:paper", "Run on live prices with simulated money."),
     "plan": ("herald.cli.plan:plan", "Show what a config file would run."),
-    "plugins": ("herald.cli.plugins:plugins", "List, show and check plugins."),
+    "plugins": ("herald.cli.plugins:plugins", "List, show, check and lock plugins."),
     "reconcile": ("herald.cli.live:reconcile", "Compare an account with its journal, now."),
     "report": ("herald.cli.report:report", "Write the report of a run."),
     "restore": ("herald.cli.journal:restore", "Put a copy of a journal in its place."),

@@ -9,6 +9,7 @@ from datetime import date, time
 import click
 
 from herald.cli import check_verb, exit_code
+from herald.cli.trust import lock, make_key, trust, verify
 from herald.errors import NotFound, PluginError
 from herald.host.discovery import Catalog, discover, discover_commands
 
@@ -17,7 +18,11 @@ __all__ = ["plugins"]
 
 @click.group()
 def plugins() -> None:
-    """List, show and check plugins."""
+    """List, show, check and lock plugins."""
+
+
+for _verb in (make_key, lock, trust, verify):
+    plugins.add_command(_verb)
 
 
 def _discovered() -> Catalog:

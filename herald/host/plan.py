@@ -137,7 +137,7 @@ class _Planner:
     def _trust(self, mode: str) -> None:
         """Have every import compared with the plugin lock, where the mode or the file asks for it; before any import."""
         plugins, live = self.config.plugins, self.config.live
-        is_real = mode == "live" and any(live.pin(name)[2] is not False for name in self.config.connectors)
+        is_real = mode == "live" and any(live.pin(name)[2] for name in self.config.connectors)
         if is_real and plugins.require_lock is False:
             what = "is false where real money is at stake: what is imported there must be what somebody locked"
             self.problems.append(Problem("plugins.require_lock", what, f"remove it; herald plugins lock {self.source}"))

@@ -17,10 +17,9 @@ from herald.host.discovery import Catalog
 from herald.host.hookspecs import COLLECTED, HeraldHooks
 from herald.host.imports import import_plugin, one_line
 from herald.host.rules import HOST_WORDS, check_component, check_module
+from herald.host.trust import OWN, Trust
 
 __all__ = ["HOST_WORDS", "Origin", "Registered", "Registry"]
-
-_OWN = "herald-trading"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +52,15 @@ class Registered:
 
 
 class Registry:
-    """The loaded plugins of one configuration."""
+    """The loaded plugins of one configuration.
 
-    def __init__(self, catalog: Catalog) -> None:
+    Attributes:
+        trust: Says before every import whether it may be; None where nothing is locked.
+    """
+
+    def __init__(self, catalog: Catalog, trust: Trust | None = None) -> None:
         """Load nothing yet."""
+        self.trust = trust
         self._catalog = catalog
         self._manager = pluggy.PluginManager("herald")
         self._manager.add_hookspecs(HeraldHooks)
@@ -87,7 +91,8 @@ class Registry:
             return
         try:
             found = self._catalog.find(name)
-            self.add(name, import_plugin(found), Origin(name, found.distribution, found.version))
+            finder = None if self.trust is None else self.trust.check(found)
+            self.add(name, import_plugin(found, finder), Origin(name, found.distribution, found.version))
         except PluginError as error:
             self._failed[name] = error
             raise
@@ -211,9 +216,9 @@ class Registry:
 
         What is only looked at there is not loaded here: it does not take part in the run.
         """
-        registry = Registry(self._catalog)
+        registry = Registry(self._catalog, self.trust)
         for found in self._catalog:
-            if found.distribution == _OWN:
+            if found.distribution == OWN:
                 try:
                     registry.load(found.name)
                 except PluginError:

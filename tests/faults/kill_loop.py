@@ -76,6 +76,7 @@ on_stop = "leave"
 
 [plugins]
 paths = [{strategies}]
+require_lock = false
 
 [connectors.main]
 use             = "simbroker"
@@ -119,7 +120,6 @@ limit = 1000000
 use   = "risk.order_to_fill_ratio"
 ratio = 1000000.0
 [[risk]]
-use       = "risk.max_orders_per_parent"
 use  = "risk.max_order_size"
 lots = 1000
 [[risk]]
@@ -129,6 +129,7 @@ fraction = 0.99
 use      = "risk.max_drawdown"
 fraction = 0.99
 [[risk]]
+use       = "risk.max_orders_per_parent"
 limit     = 1000000
 
 [live]

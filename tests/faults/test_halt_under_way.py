@@ -20,6 +20,7 @@ mode    = "live"
 on_stop = "leave"
 [plugins]
 paths = [{strategies!r}]
+require_lock = false
 [connectors.main]
 use          = "simbroker"
 address      = "{address}"
@@ -29,7 +30,6 @@ use       = "churn"
 symbols   = ["EURUSD", "GBPUSD"]
 timeframe = "1m"
 hold      = 1000000
-[live]
 [[risk]]
 use  = "risk.max_order_size"
 lots = 1000
@@ -39,6 +39,7 @@ fraction = 0.99
 [[risk]]
 use      = "risk.max_drawdown"
 fraction = 0.99
+[live]
 account     = "1001"
 server      = "Sim-Demo"
 real        = false

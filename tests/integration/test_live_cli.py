@@ -242,6 +242,7 @@ on_stop = "flatten"
 
 [plugins]
 paths = ["."]
+require_lock = false
 
 [connectors.main]
 use          = "simbroker"
@@ -254,7 +255,6 @@ symbols   = ["EURUSD"]
 timeframe = "1m"
 
 [[risk]]
-[[risk]]
 use  = "risk.max_order_size"
 lots = 1000
 [[risk]]
@@ -263,6 +263,7 @@ fraction = 0.99
 [[risk]]
 use      = "risk.max_drawdown"
 fraction = 0.99
+[[risk]]
 use         = "risk.duplicate_order"
 seconds     = 0.001
 
