@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeAlias
 
 import msgspec
 import numpy as np
@@ -14,6 +14,11 @@ import numpy as np
 from herald.model import Fill, FloatArray, Instrument, IntArray, Order, OrderRequest, Position, Side, Trade
 
 __all__ = ["Book", "BookState", "Ledger"]
+
+_MANY = 32
+"""Open books from which on it is quicker to value them as columns than one after the other."""
+_STALE = 4_096
+"""Changes of books after which the sums by symbol are added up anew."""
 
 _Marks: TypeAlias = Callable[[str, IntArray], tuple[FloatArray, FloatArray, FloatArray | None]]
 """Gives bid, ask and rate of a symbol at moments; see `Ledger.revalue`."""
@@ -228,6 +233,87 @@ class Book:
         self._entry_tag = request.tag
 
 
+class _Prices(Protocol):
+    """The last known prices."""
+
+    @property
+    def converts(self) -> bool:
+        """Return whether any symbol is quoted in another currency than the account's."""
+
+    def rate(self, symbol: str) -> float:
+        """Return account currency per unit of the symbol's quote currency."""
+
+    def sides(self, symbols: Iterable[str]) -> tuple[list[float], list[float]]:
+        """Return bid and ask of every symbol."""
+
+    def open_profit(self, books: Iterable[Book], but: Book | None = None) -> float:
+        """Return the open profit of *books* without *but*, account currency."""
+
+
+class _Columns:
+    """What many books hold, one row a book that was ever open, so that all are valued at once."""
+
+    def __init__(self, books: Iterable[Book]) -> None:
+        self._rows: dict[tuple[str, str], int] = {}
+        self._symbols: dict[str, int] = {}
+        self._changed: dict[tuple[str, str], Book] = {book.key: book for book in books}
+        self._place = np.zeros(1_024, np.intp)
+        # Lots times units in a lot, and the same times the entry price; zero where nothing is held.
+        self._units = np.zeros(1_024)
+        self._costs = np.zeros(1_024)
+        # By symbol: units that are long, units that are short (negative), what both cost.
+        self._long: FloatArray = np.zeros(0)
+        self._short: FloatArray = np.zeros(0)
+        self._cost: FloatArray = np.zeros(0)
+        self._age = 0
+
+    def touch(self, book: Book) -> None:
+        """Take note that *book* changed; looked at when somebody asks."""
+        self._changed[book.key] = book
+
+    def _refresh(self) -> None:
+        self._age += len(self._changed)
+        for key, book in self._changed.items():
+            row = self._rows.setdefault(key, len(self._rows))
+            if row == len(self._units):
+                self._place, self._units, self._costs = (
+                    np.concatenate([column, np.zeros_like(column)]) for column in (self._place, self._units, self._costs)
+                )
+            place = self._symbols.setdefault(book.symbol, len(self._symbols))
+            self._place[row] = place
+            units = book.size * book.contract
+            cost = units * book.average_price if units else 0.0
+            if place < len(self._cost):
+                before = self._units[row]
+                self._long[place] += max(units, 0.0) - max(before, 0.0)
+                self._short[place] += min(units, 0.0) - min(before, 0.0)
+                self._cost[place] += cost - self._costs[row]
+            else:
+                self._age = _STALE
+            self._units[row], self._costs[row] = units, cost
+        self._changed.clear()
+        if self._age >= _STALE:  # a symbol is new, or so many small errors of rounding may have come together
+            n, count = len(self._rows), len(self._symbols)
+            places, all_units = self._place[:n], self._units[:n]
+            self._long = np.bincount(places, np.maximum(all_units, 0.0), count).astype(np.float64)
+            self._short = np.bincount(places, np.minimum(all_units, 0.0), count).astype(np.float64)
+            self._cost = np.bincount(places, self._costs[:n], count).astype(np.float64)
+            self._age = 0
+
+    def profit(self, prices: _Prices) -> float:
+        """Return the open profit of all books, account currency; NaN where a price is not known that is needed."""
+        if self._changed:
+            self._refresh()
+        bid, ask = prices.sides(self._symbols)
+        long, short, cost = self._long, self._short, self._cost
+        # Each symbol has one price for all that is long and one for all that is short.
+        worth = np.where(long, long * bid, 0.0) + np.where(short, short * ask, 0.0) - cost
+        if prices.converts:
+            rate = np.array([prices.rate(symbol) for symbol in self._symbols])
+            worth = np.where(long != short, worth * rate, 0.0)  # short is negative: equal means that both are zero
+        return float(worth.sum())
+
+
 class Ledger:
     """All books of one account and its balance.
 
@@ -249,6 +335,7 @@ class Ledger:
         self.open: dict[tuple[str, str], Book] = {}
         self._times = array("q")
         self._balances = array("d")
+        self._columns: _Columns | None = None
 
     def add(self, strategy: str, instrument: Instrument) -> Book:
         """Open the book of a strategy and symbol, or return the one there is."""
@@ -265,6 +352,8 @@ class Ledger:
         if book.size:
             self.open[book.key] = book
             book.note(state.opened)
+        if self._columns is not None:
+            self._columns.touch(book)
         return book
 
     def apply(self, fill: Fill, request: OrderRequest, book: Book, rate: float, now: int) -> bool:
@@ -301,6 +390,8 @@ class Ledger:
         book.size = after
         book.cash -= change * price * book.contract
         book.stale = True
+        if self._columns is not None:
+            self._columns.touch(book)
         book.changes.append(now)
         book.sizes.append(after)
         book.entries.append(book.average_price)
@@ -314,6 +405,15 @@ class Ledger:
         if len(self.open) < 2:
             return list(self.open.values())
         return [book for book in self.books.values() if book.size != 0]
+
+    def open_profit(self, prices: _Prices, but: Book | None = None) -> float:
+        """Return the open profit of all books without *but* at the last prices, account currency."""
+        if len(self.open) < _MANY:
+            return prices.open_profit(self.open_books() if but is None else self.open.values(), but)
+        if self._columns is None:
+            self._columns = _Columns(self.open.values())
+        profit = self._columns.profit(prices)
+        return profit if but is None else profit - prices.open_profit((but,))
 
     def revalue(self, moments: IntArray, marks: _Marks) -> Mapping[str, FloatArray]:
         """Return the account at many moments at once.

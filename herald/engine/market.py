@@ -118,6 +118,10 @@ class Market:
         feed = self.feeds[symbol]
         return float(feed.close[feed.count - 1] + feed.spread[feed.count - 1]) if feed.count else math.nan
 
+    def sides(self, symbols: Iterable[str]) -> tuple[list[float], list[float]]:
+        """Return bid and ask of every symbol; NaN before the first price."""
+        return [self.bid(symbol) for symbol in symbols], [self.ask(symbol) for symbol in symbols]
+
     def enclose(self, counts: Mapping[int, int]) -> None:
         """Take note within which prices the next stretch of a backtest stays.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from herald.engine.book import Book
 from herald.engine.feed import Feed
 from herald.engine.market import Market
 from herald.model import Instrument, Quote
@@ -63,3 +64,28 @@ class QuotedMarket(Market):
         """Return the price at which a short position would close."""
         quote = self._fresh(symbol)
         return super().ask(symbol) if quote is None else quote.ask
+
+    def sides(self, symbols: Iterable[str]) -> tuple[list[float], list[float]]:
+        """Return bid and ask of every symbol; NaN before the first price."""
+        quotes, feeds = self.quotes, self.feeds
+        bids, asks = [], []
+        for symbol in symbols:
+            quote, feed = quotes.get(symbol), feeds[symbol]
+            if quote is not None and (not feed.count or quote.time >= feed.time[feed.count - 1]):
+                bids.append(quote.bid)
+                asks.append(quote.ask)
+            else:
+                bids.append(super().bid(symbol))
+                asks.append(super().ask(symbol))
+        return bids, asks
+
+    def open_profit(self, books: Iterable[Book], but: Book | None = None) -> float:
+        """Return the open profit of *books* without *but* at the last known prices, account currency."""
+        total = 0.0
+        for book in books:
+            size = book.size
+            if size and book is not but:
+                price = self.bid(book.symbol) if size > 0 else self.ask(book.symbol)
+                profit = (price - book.average_price) * size * book.contract
+                total += profit * self.rate(book.symbol) if self.converts else profit
+        return total

@@ -482,7 +482,7 @@ class Simulator:
             return 0.0
         else:
             needed = self._margins.used_if(book, after, entry, rate)
-            worth += marks.open_profit(ledger.open.values(), book)
+            worth += ledger.open_profit(marks, book)
         lacking = needed - worth
         # Not a number means a rate or a price is unknown: such a trade is not carried.
         return lacking if lacking == lacking else math.inf
@@ -577,7 +577,7 @@ class Simulator:
 
     def account(self, now: int) -> Account:
         """Return the account, valued at the last prices."""
-        worth = self._ledger.balance + self._marks.open_profit(self._ledger.open_books())
+        worth = self._ledger.balance + self._ledger.open_profit(self._marks)
         used = self._margins.used()
         return Account(
             id="simulated",

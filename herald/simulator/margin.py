@@ -36,6 +36,9 @@ class Marks(Protocol):
     def rate(self, symbol: str) -> float:
         """Return account currency per unit of the symbol's quote currency; NaN while unknown."""
 
+    def sides(self, symbols: Iterable[str]) -> tuple[list[float], list[float]]:
+        """Return bid and ask of every symbol; NaN before the first price."""
+
     def open_profit(self, books: Iterable[Book], but: Book | None = None) -> float:
         """Return the open profit of *books* without *but*, account currency."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Iterable
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -153,3 +155,67 @@ def test_sizes_round_toward_zero_to_whole_steps(step: float, size: float, rounde
 
     assert rounded == terms.round_size(size)
     assert rounded == Book("s", terms).lots(size)
+
+
+class Prices:
+    """Prices and rates that stand still."""
+
+    converts = True
+
+    def __init__(self, prices: dict[str, float]) -> None:
+        self.prices = prices
+
+    def bid(self, symbol: str) -> float:
+        return self.prices[symbol]
+
+    def ask(self, symbol: str) -> float:
+        return self.prices[symbol] + 0.25
+
+    def rate(self, symbol: str) -> float:
+        return 2.0 if symbol == "A" else 0.5
+
+    def sides(self, symbols: Iterable[str]) -> tuple[list[float], list[float]]:
+        names = list(symbols)
+        return [self.bid(name) for name in names], [self.ask(name) for name in names]
+
+    def open_profit(self, books: Iterable[Book], but: Book | None = None) -> float:
+        total = 0.0
+        for book in books:
+            if book.size and book is not but:
+                price = self.bid(book.symbol) if book.size > 0 else self.ask(book.symbol)
+                total += (price - book.average_price) * book.size * book.contract * self.rate(book.symbol)
+        return total
+
+
+@given(
+    deals=st.lists(
+        st.tuples(st.integers(0, 39), st.sampled_from("ABC"), st.sampled_from([-1, 1]), st.integers(1, 30), st.integers(1, 99)),
+        min_size=60,
+        max_size=200,
+    )
+)
+def test_many_books_are_worth_as_columns_what_they_are_worth_one_by_one(deals: list[tuple[int, str, int, int, int]]) -> None:
+    ledger, prices = Ledger(1_000.0), Prices({"A": 10.0, "B": 20.0, "C": 30.0})
+    for number, (owner, symbol, side, lots, price) in enumerate(deals):
+        terms = msgspec.structs.replace(TERMS, symbol=symbol)
+        book = ledger.add(f"s{owner}", terms)
+        request = OrderRequest(f"s{owner}-{number:06d}", book.strategy, symbol, Side(side), lots / 10, OrderType.MARKET)
+        fill = Fill(str(number), request.id, symbol, request.side, request.size, price, 0.0, "USD", number)
+        ledger.apply(fill, request, book, 1.0, number)
+        if number % 7 == 0 or number == len(deals) - 1:
+            prices.prices[symbol] += 1.5
+            one = next(iter(ledger.open.values()), None)
+
+            assert prices.open_profit(ledger.open_books()) == pytest.approx(ledger.open_profit(prices), abs=1e-6)
+            assert prices.open_profit(ledger.open_books(), one) == pytest.approx(ledger.open_profit(prices, one), abs=1e-6)
+
+
+def test_a_price_that_is_not_known_leaves_the_worth_of_many_books_unknown() -> None:
+    ledger = Ledger(1_000.0)
+    for owner in range(40):
+        book = ledger.add(f"s{owner}", TERMS)
+        request = OrderRequest(f"s{owner}-000001", book.strategy, "X", Side.BUY, 1.0, OrderType.MARKET)
+        ledger.apply(Fill(str(owner), request.id, "X", Side.BUY, 1.0, 10.0, 0.0, "USD", 1), request, book, 1.0, 1)
+
+    assert math.isnan(ledger.open_profit(Prices({"X": math.nan})))
+    assert 40 * (12.0 - 10.0) * 10 * 0.5 == pytest.approx(ledger.open_profit(Prices({"X": 12.0})))
