@@ -18,7 +18,7 @@ from herald.host.config import HeraldConfig
 from herald.host.discovery import discover
 from herald.host.hookspecs import COLLECTED, HeraldHooks
 from herald.host.registry import HOST_WORDS, Registry
-from herald.statistics import LABELS
+from herald.statistics import LABELS, MT5_LINES
 
 HERE = Path(__file__).parent
 PUBLIC = (
@@ -158,6 +158,27 @@ def statistics() -> str:
     return "\n".join(lines) + "\n"
 
 
+def mt5_statistics() -> str:
+    """Return the page of the MetaTrader 5 tester's report."""
+    lines = [
+        "# The MetaTrader 5 tester's report",
+        "",
+        "Every run has the figures that the MetaTrader 5 strategy tester shows, under its names and in its order: in the report below",
+        "*The same in the words of the MetaTrader 5 tester*, on screen with `herald runs show last --mt5`. They follow from the",
+        "[statistics](statistics.md) that `statistics.json` holds, so there is one figure behind both names. A trade is a closing deal",
+        "against the average entry price, its profit is after fees, won is a profit above 0 and lost one below. A figure that the run",
+        "does not define is `-`. The last column says why the tester may show another figure for the same trades. This page is written",
+        "by `docs/generate.py`.",
+        "",
+        "| line | in `statistics.json` | meaning | the tester may differ: |",
+        "|---|---|---|---|",
+    ]
+    for line in MT5_LINES:
+        keys = ", ".join(f"`{key}`" for key in line.keys) or "-"
+        lines.append(f"| {line.name} | {keys} | {line.meaning} | {line.differs or '-'} |")
+    return "\n".join(lines) + "\n"
+
+
 def api() -> str:
     """Return every public name with its signature."""
     lines = []
@@ -191,7 +212,13 @@ def _stable(text: str) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
-PAGES = {"configuration.md": configuration, "hooks.md": hooks, "statistics.md": statistics, "api.txt": api}
+PAGES = {
+    "configuration.md": configuration,
+    "hooks.md": hooks,
+    "statistics.md": statistics,
+    "mt5-statistics.md": mt5_statistics,
+    "api.txt": api,
+}
 
 
 def main() -> None:

@@ -68,17 +68,21 @@ def list_(root: Path, as_json: bool) -> None:
 
 @runs.command()
 @click.argument("run")
+@click.option("--mt5", "as_mt5", is_flag=True, help="Show the statistics as the MetaTrader 5 tester does: its names, its order.")
 @_options
-def show(run: str, root: Path, as_json: bool) -> None:
+def show(run: str, as_mt5: bool, root: Path, as_json: bool) -> None:
     """Show the statistics and the origin of RUN."""
     from herald.results import find_run, load_run
+    from herald.statistics import mt5_report
 
     stored = load_run(find_run(root, run))
     if as_json:
-        whole = {"folder": str(stored.folder), "manifest": stored.manifest, "statistics": stored.statistics}
+        whole: dict[str, Any] = {"folder": str(stored.folder), "manifest": stored.manifest, "statistics": stored.statistics}
+        if as_mt5:
+            whole["mt5"] = {line.name: text for line, text in mt5_report(stored.statistics)}
         click.echo(json.dumps(whole, indent=2))
     else:
-        _print_run(stored)
+        _print_run(stored, as_mt5)
 
 
 @runs.command()
@@ -137,11 +141,11 @@ def _print_list(rows: list[dict[str, Any]]) -> None:
             click.echo(f"{row['run']}: {row['error']}", err=True)
 
 
-def _print_run(run: StoredRun) -> None:
+def _print_run(run: StoredRun, as_mt5: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from herald.statistics import GROUPS, LABELS, display
+    from herald.statistics import GROUPS, LABELS, display, mt5_report
 
     console = _console()
     manifest = run.manifest
@@ -156,7 +160,9 @@ def _print_run(run: StoredRun) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(justify="right")
-    for group in GROUPS:
+    for line, text in mt5_report(run.statistics) if as_mt5 else ():
+        table.add_row(line.name, escape(text))
+    for group in () if as_mt5 else GROUPS:
         table.add_row()
         table.add_row(f"[bold not dim]{group}[/bold not dim]")
         for key, label in LABELS.items():

@@ -11,7 +11,7 @@ import numpy as np
 
 from herald.model import FloatArray
 from herald.report.html import Markup, element, join
-from herald.statistics import GROUPS, LABELS, PeriodReturns, Statistic, Unit, display
+from herald.statistics import GROUPS, LABELS, PeriodReturns, Statistic, Unit, display, mt5_report
 
 __all__ = ["banner", "cards", "distribution", "facts", "months", "mt5_table", "statistics", "years"]
 
@@ -137,12 +137,12 @@ def statistics(numbers: Mapping[str, Statistic]) -> Markup:
 
 
 def mt5_table(numbers: Mapping[str, Statistic]) -> Markup:
-    """Return the statistics that the MetaTrader 5 tester has, under its names."""
-    rows = [_row(None, label.mt5, numbers.get(key), label.formula, key) for key, label in LABELS.items() if label.mt5]
-    note = (
-        "Three lines of the tester have no counterpart: Ticks (a run on bars replays none), Withdrawal (a strategy cannot take "
-        "money out) and OnTester Result (an MQL5 program's own figure)."
-    )
+    """Return the lines of the MetaTrader 5 tester's report, with the meaning behind each name."""
+    rows = []
+    for line, text in mt5_report(numbers):
+        about = f"{line.meaning}. Differs: {line.differs}" if line.differs else line.meaning
+        rows.append(element("div", element("dt", line.name, data_formula=about), element("dd", text), class_="stat"))
+    note = "Names, order and brackets are the tester's; point at a name for its meaning and for what may differ there."
     return join(element("dl", *rows, class_="slim"), element("p", note, class_="hint"))
 
 
@@ -181,9 +181,9 @@ def config_text(manifest: Mapping[str, Any]) -> str:
     return json.dumps(manifest["config"], indent=2, ensure_ascii=False)
 
 
-def _row(key: str | None, label: str, value: Statistic, formula: str, shown: str | None = None) -> Markup:
+def _row(key: str, label: str, value: Statistic, formula: str) -> Markup:
     name = element("dt", label.removeprefix("... "), data_formula=formula, class_="more" if label.startswith("... ") else None)
-    return element("div", name, element("dd", display(shown or key or "", value), data_key=key), class_="stat")
+    return element("div", name, element("dd", display(key, value), data_key=key), class_="stat")
 
 
 def _month(period: str, found: Mapping[str, float]) -> Markup:

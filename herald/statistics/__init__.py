@@ -12,6 +12,7 @@ from herald.statistics.drawdowns import (
 )
 from herald.statistics.excursions import Excursions, excursions, trade_rates
 from herald.statistics.labels import GROUPS, LABELS, Label, Unit
+from herald.statistics.mt5 import MT5_LINES, Mt5Line, mt5_report
 from herald.statistics.outcome import Curve, Outcome
 from herald.statistics.series import (
     alpha_beta,
@@ -56,12 +57,14 @@ from herald.statistics.trades import (
 __all__ = [
     "GROUPS",
     "LABELS",
+    "MT5_LINES",
     "Curve",
     "DailyReturns",
     "DrawdownPeriods",
     "Excursions",
     "Label",
     "MoneyDrawdown",
+    "Mt5Line",
     "Outcome",
     "PeriodReturns",
     "Statistic",
@@ -90,6 +93,7 @@ __all__ = [
     "kurtosis",
     "max_drawdown",
     "money_drawdown",
+    "mt5_report",
     "omega",
     "payoff",
     "period_returns",

@@ -40,14 +40,12 @@ class Label:
         label: Its name on screen.
         unit: How to read it.
         formula: How it is made, in one line.
-        mt5: Its name in the report of the MetaTrader 5 strategy tester; empty where it has none there.
     """
 
     group: str
     label: str
     unit: Unit
     formula: str
-    mt5: str = ""
 
 
 GROUPS = ("Run", "Result", "Risk and reward", "Drawdown", "Trades", "Streaks", "Excursions and holding", "Orders")
@@ -64,19 +62,18 @@ _C, _F, _L, _M, _N, _S, _X, _T = (
     Unit.TIME,
 )
 
-_TABLE: Mapping[str, Mapping[str, tuple[str, Unit, str] | tuple[str, Unit, str, str]]] = {
+_TABLE: Mapping[str, Mapping[str, tuple[str, Unit, str]]] = {
     "Run": {
         "start": ("Start", _T, "beginning of the first bar"),
         "end": ("End", _T, "end of the last bar"),
         "duration_seconds": ("Duration", _S, "end - start"),
-        "symbols": ("Symbols", _X, "traded, in config order", "Symbols"),
+        "symbols": ("Symbols", _X, "traded, in config order"),
         "currency": ("Account currency", _X, "in which every amount is stated"),
-        "bars": ("Bars", _C, "of the finest time frame, all symbols", "Bars"),
+        "bars": ("Bars", _C, "of the finest time frame, all symbols"),
         "history_quality": (
             "History quality",
             _F,
             "bars / bars that fit between the first and the last bar of each UTC day, all symbols",
-            "History Quality",
         ),
         "days": ("Trading days", _C, "UTC days that have bars; midnight belongs to the day it ends"),
         "periods_per_year": (
@@ -87,7 +84,7 @@ _TABLE: Mapping[str, Mapping[str, tuple[str, Unit, str] | tuple[str, Unit, str, 
         "risk_free": ("Risk-free rate", _F, "assumed in Sharpe, Sortino, omega, alpha and beta"),
     },
     "Result": {
-        "initial_deposit": ("Initial deposit", _M, "starting balance", "Initial Deposit"),
+        "initial_deposit": ("Initial deposit", _M, "starting balance"),
         "final_equity": ("Final equity", _M, "balance + open profit at the end"),
         "final_balance": ("Final balance", _M, "deposit + realised profit - fees"),
         "equity_peak": ("Equity peak", _M, "highest equity at the end of a bar, or the deposit"),
@@ -100,9 +97,9 @@ _TABLE: Mapping[str, Mapping[str, tuple[str, Unit, str] | tuple[str, Unit, str, 
         ),
         "annual_return": ("Return a year", _F, "product of (1 + daily return) ** (periods a year / days) - 1"),
         "cagr": ("CAGR", _F, "(final equity / initial deposit) ** (1 / years) - 1, years = duration / 365.25 days"),
-        "total_net_profit": ("Total net profit", _M, "gross profit + gross loss, closed trades after fees", "Total Net Profit"),
-        "gross_profit": ("Gross profit", _M, "sum of the trades won, after fees", "Gross Profit"),
-        "gross_loss": ("Gross loss", _M, "sum of the trades lost, after fees; negative", "Gross Loss"),
+        "total_net_profit": ("Total net profit", _M, "gross profit + gross loss, closed trades after fees"),
+        "gross_profit": ("Gross profit", _M, "sum of the trades won, after fees"),
+        "gross_loss": ("Gross loss", _M, "sum of the trades lost, after fees; negative"),
         "commissions": ("Commissions", _M, "sum of the fees of all fills"),
         "exposure_time": ("Time in the market", _F, "bar ends with an open position / all bar ends"),
         "volume": ("Volume traded", _L, "sum of the sizes of all fills"),
@@ -113,7 +110,6 @@ _TABLE: Mapping[str, Mapping[str, tuple[str, Unit, str] | tuple[str, Unit, str, 
             "Sharpe ratio",
             _N,
             "mean(daily return) / std(daily return, ddof = 1) * sqrt(periods a year), risk-free 0",
-            "Sharpe Ratio",
         ),
         "sortino": (
             "Sortino ratio",
@@ -154,93 +150,81 @@ _TABLE: Mapping[str, Mapping[str, tuple[str, Unit, str] | tuple[str, Unit, str, 
             "Balance drawdown, absolute",
             _M,
             "deposit - lowest balance, never below 0",
-            "Balance Drawdown Absolute",
         ),
         "balance_drawdown_maximal": (
             "Balance drawdown, maximal",
             _M,
             "largest fall of the balance from a peak, by money",
-            "Balance Drawdown Maximal",
         ),
         "balance_drawdown_maximal_fraction": (
             "... of its peak",
             _F,
             "that fall / its peak",
-            "Balance Drawdown Maximal (%)",
         ),
         "balance_drawdown_relative": (
             "Balance drawdown, relative",
             _F,
             "largest fall of the balance from a peak, by fraction of the peak",
-            "Balance Drawdown Relative",
         ),
         "balance_drawdown_relative_amount": (
             "... in money",
             _M,
             "that fall in money",
-            "Balance Drawdown Relative ($)",
         ),
         "equity_drawdown_absolute": (
             "Equity drawdown, absolute",
             _M,
             "deposit - lowest equity, never below 0",
-            "Equity Drawdown Absolute",
         ),
         "equity_drawdown_maximal": (
             "Equity drawdown, maximal",
             _M,
             "largest fall of equity from a peak, by money",
-            "Equity Drawdown Maximal",
         ),
         "equity_drawdown_maximal_fraction": (
             "... of its peak",
             _F,
             "that fall / its peak",
-            "Equity Drawdown Maximal (%)",
         ),
         "equity_drawdown_relative": (
             "Equity drawdown, relative",
             _F,
             "largest fall of equity from a peak, by fraction of the peak",
-            "Equity Drawdown Relative",
         ),
         "equity_drawdown_relative_amount": (
             "... in money",
             _M,
             "that fall in money",
-            "Equity Drawdown Relative ($)",
         ),
         "recovery_factor": (
             "Recovery factor",
             _N,
             "total net profit / maximal balance drawdown",
-            "Recovery Factor",
         ),
         "margin_level": (
             "Lowest margin level",
             _F,
             "lowest of equity / margin at bar ends, margin = exposure / leverage",
-            "Margin Level",
         ),
     },
     "Trades": {
-        "total_trades": ("Trades", _C, "closing fills, each against the average entry price", "Total Trades"),
-        "total_deals": ("Deals", _C, "fills", "Total Deals"),
+        "total_trades": ("Trades", _C, "closing fills, each against the average entry price"),
+        "total_deals": ("Deals", _C, "fills"),
         "win_rate": ("Trades won", _F, "trades won / trades"),
-        "profit_trades": ("Profit trades", _C, "trades with a profit after fees", "Profit Trades"),
-        "profit_trades_fraction": ("... of total", _F, "profit trades / trades", "Profit Trades (% of total)"),
-        "loss_trades": ("Loss trades", _C, "trades with a loss after fees", "Loss Trades"),
-        "loss_trades_fraction": ("... of total", _F, "loss trades / trades", "Loss Trades (% of total)"),
-        "long_trades": ("Long trades", _C, "trades that were bought first", "Long Trades"),
-        "long_trades_won": ("... won", _F, "long trades won / long trades", "Long Trades (won %)"),
-        "short_trades": ("Short trades", _C, "trades that were sold first", "Short Trades"),
-        "short_trades_won": ("... won", _F, "short trades won / short trades", "Short Trades (won %)"),
-        "largest_profit_trade": ("Largest profit trade", _M, "best trade after fees", "Largest Profit Trade"),
-        "largest_loss_trade": ("Largest loss trade", _M, "worst trade after fees", "Largest Loss Trade"),
-        "average_profit_trade": ("Average profit trade", _M, "gross profit / profit trades", "Average Profit Trade"),
-        "average_loss_trade": ("Average loss trade", _M, "gross loss / loss trades", "Average Loss Trade"),
-        "expected_payoff": ("Expected payoff", _M, "total net profit / trades", "Expected Payoff"),
-        "profit_factor": ("Profit factor", _N, "gross profit / abs(gross loss); inf without a loss", "Profit Factor"),
+        "profit_trades": ("Profit trades", _C, "trades with a profit after fees"),
+        "profit_trades_fraction": ("... of total", _F, "profit trades / trades"),
+        "loss_trades": ("Loss trades", _C, "trades with a loss after fees"),
+        "loss_trades_fraction": ("... of total", _F, "loss trades / trades"),
+        "long_trades": ("Long trades", _C, "trades that were bought first"),
+        "long_trades_won": ("... won", _F, "long trades won / long trades"),
+        "short_trades": ("Short trades", _C, "trades that were sold first"),
+        "short_trades_won": ("... won", _F, "short trades won / short trades"),
+        "largest_profit_trade": ("Largest profit trade", _M, "best trade after fees"),
+        "largest_loss_trade": ("Largest loss trade", _M, "worst trade after fees"),
+        "average_profit_trade": ("Average profit trade", _M, "gross profit / profit trades"),
+        "average_loss_trade": ("Average loss trade", _M, "gross loss / loss trades"),
+        "expected_payoff": ("Expected payoff", _M, "total net profit / trades"),
+        "profit_factor": ("Profit factor", _N, "gross profit / abs(gross loss); inf without a loss"),
         "payoff_ratio": ("Payoff ratio", _N, "average profit trade / abs(average loss trade)"),
         "best_trade": ("Best trade", _F, "highest profit after fees / notional at entry"),
         "worst_trade": ("Worst trade", _F, "lowest profit after fees / notional at entry"),
@@ -248,69 +232,62 @@ _TABLE: Mapping[str, Mapping[str, tuple[str, Unit, str] | tuple[str, Unit, str, 
         "expectancy": ("Expectancy", _F, "mean of profit after fees / notional at entry"),
         "sqn": ("SQN", _N, "sqrt(trades) * mean(profit) / std(profit, ddof = 1)"),
         "kelly": ("Kelly criterion", _F, "W - (1 - W) / R, W = trades won, R = payoff ratio"),
-        "ahpr": ("AHPR", _N, "mean of balance after / balance before a trade", "AHPR"),
-        "ghpr": ("GHPR", _N, "((deposit + total net profit) / deposit) ** (1 / trades)", "GHPR"),
+        "ahpr": ("AHPR", _N, "mean of balance after / balance before a trade"),
+        "ghpr": ("GHPR", _N, "((deposit + total net profit) / deposit) ** (1 / trades)"),
         "trade_sharpe": ("Sharpe ratio of trades", _N, "(AHPR - 1) / std(balance after / before, ddof = 1)"),
         "lr_correlation": (
             "LR correlation",
             _N,
             "correlation of the balance after each trade with its number",
-            "LR Correlation",
         ),
         "lr_standard_error": (
             "LR standard error",
             _M,
             "sqrt(sum((balance - fitted line) ** 2) / (points - 2))",
-            "LR Standard Error",
         ),
         "z_score": (
             "Z-score",
             _N,
             "(N * (R - 0.5) - P) / sqrt(P * (P - N) / (N - 1)), R runs of wins or losses, P = 2 * won * lost",
-            "Z-Score",
         ),
     },
     "Streaks": {
-        "max_consecutive_wins": ("Most wins in a row", _C, "longest series of profit trades", "Maximum consecutive wins"),
-        "max_consecutive_wins_profit": ("... profit", _M, "their sum", "Maximum consecutive wins ($)"),
-        "max_consecutive_losses": ("Most losses in a row", _C, "longest series of loss trades", "Maximum consecutive losses"),
-        "max_consecutive_losses_profit": ("... loss", _M, "their sum", "Maximum consecutive losses ($)"),
+        "max_consecutive_wins": ("Most wins in a row", _C, "longest series of profit trades"),
+        "max_consecutive_wins_profit": ("... profit", _M, "their sum"),
+        "max_consecutive_losses": ("Most losses in a row", _C, "longest series of loss trades"),
+        "max_consecutive_losses_profit": ("... loss", _M, "their sum"),
         "maximal_consecutive_profit": (
             "Largest profit in a row",
             _M,
             "largest sum of a series of profit trades",
-            "Maximal consecutive profit",
         ),
-        "maximal_consecutive_profit_count": ("... trades", _C, "their number", "Maximal consecutive profit (count)"),
+        "maximal_consecutive_profit_count": ("... trades", _C, "their number"),
         "maximal_consecutive_loss": (
             "Largest loss in a row",
             _M,
             "largest sum of a series of loss trades",
-            "Maximal consecutive loss",
         ),
-        "maximal_consecutive_loss_count": ("... trades", _C, "their number", "Maximal consecutive loss (count)"),
-        "average_consecutive_wins": ("Wins in a row, average", _N, "mean length of a series", "Average consecutive wins"),
-        "average_consecutive_losses": ("Losses in a row, average", _N, "mean length of a series", "Average consecutive losses"),
+        "maximal_consecutive_loss_count": ("... trades", _C, "their number"),
+        "average_consecutive_wins": ("Wins in a row, average", _N, "mean length of a series"),
+        "average_consecutive_losses": ("Losses in a row, average", _N, "mean length of a series"),
     },
     "Excursions and holding": {
         "correlation_profits_mfe": (
             "Correlation of profit and MFE",
             _N,
             "Pearson; MFE = largest open profit of a trade, from bar highs and lows",
-            "Correlation (Profits,MFE)",
         ),
         "correlation_profits_mae": (
             "Correlation of profit and MAE",
             _N,
             "Pearson; MAE = largest open loss of a trade (negative), from bar highs and lows",
-            "Correlation (Profits,MAE)",
         ),
-        "correlation_mfe_mae": ("Correlation of MFE and MAE", _N, "Pearson", "Correlation (MFE,MAE)"),
+        "correlation_mfe_mae": ("Correlation of MFE and MAE", _N, "Pearson"),
         "average_mfe": ("Average MFE", _M, "mean of the largest open profits"),
         "average_mae": ("Average MAE", _M, "mean of the largest open losses"),
-        "min_holding_seconds": ("Shortest holding", _S, "shortest exit - entry", "Minimal position holding time"),
-        "max_holding_seconds": ("Longest holding", _S, "longest exit - entry", "Maximal position holding time"),
-        "average_holding_seconds": ("Average holding", _S, "mean of exit - entry", "Average position holding time"),
+        "min_holding_seconds": ("Shortest holding", _S, "shortest exit - entry"),
+        "max_holding_seconds": ("Longest holding", _S, "longest exit - entry"),
+        "average_holding_seconds": ("Average holding", _S, "mean of exit - entry"),
     },
     "Orders": {
         "orders": ("Orders", _C, "requests, denied ones included"),
@@ -325,8 +302,4 @@ _TABLE: Mapping[str, Mapping[str, tuple[str, Unit, str] | tuple[str, Unit, str, 
 LABELS: Mapping[str, Label] = MappingProxyType(
     {key: Label(group, *terms) for group, rows in _TABLE.items() for key, terms in rows.items()}
 )
-"""Every key of `herald.statistics.summary`, in its order.
-
-Three lines of the MetaTrader 5 tester have no counterpart: *Ticks* (runs on bars replay none), *Withdrawal* (a strategy
-cannot take money out) and *OnTester Result* (an MQL5 program's own figure).
-"""
+"""Every key of `herald.statistics.summary`, in its order."""

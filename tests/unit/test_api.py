@@ -25,7 +25,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["api.txt", "configuration.md", "hooks.md", "statistics.md"])
+@pytest.mark.parametrize("name", ["api.txt", "configuration.md", "hooks.md", "mt5-statistics.md", "statistics.md"])
 def test_a_generated_page_is_what_the_code_says_now(name: str) -> None:
     made = generator().PAGES[name]()
     kept = (DOCS / name).read_text(encoding="utf-8")
@@ -35,7 +35,7 @@ def test_a_generated_page_is_what_the_code_says_now(name: str) -> None:
 
 
 def test_every_generated_page_is_compared() -> None:
-    assert {"api.txt", "configuration.md", "hooks.md", "statistics.md"} == set(generator().PAGES)
+    assert {"api.txt", "configuration.md", "hooks.md", "mt5-statistics.md", "statistics.md"} == set(generator().PAGES)
 
 
 def test_the_everyday_names_are_sorted() -> None:

@@ -77,6 +77,20 @@ def test_show_prints_every_statistic_and_the_origin(tmp_path: Path, capsys: pyte
         assert words in out
 
 
+def test_show_for_mt5_people_has_the_lines_of_the_tester_in_its_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, 1)
+
+    code, out, _ = herald(capsys, "runs", "show", "last", "--mt5", "--root", str(tmp_path))
+    _, document, _ = herald(capsys, "runs", "show", "last", "--mt5", "--json", "--root", str(tmp_path))
+
+    assert 0 == code
+    assert out.index("History Quality") < out.index("Total Net Profit") < out.index("Average position holding time")
+    lines = json.loads(document)["mt5"]
+    assert all(f"{name} " in out and text in out for name, text in lines.items())
+    assert "5.00" == lines["Total Net Profit"]
+    assert "Sortino" not in out
+
+
 def test_show_as_json_is_manifest_and_statistics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write(tmp_path, 1)
 

@@ -23,7 +23,7 @@ from herald.report.html import Markup, element
 from herald.report.payload import embed_json
 from herald.report.sections import distribution, months, years
 from herald.results import RunResult, load_run, write_run
-from herald.statistics import LABELS, PeriodReturns, display
+from herald.statistics import LABELS, PeriodReturns, display, mt5_report
 from tests.runs import MONDAY, FakePlan, make_bars, make_full_result, make_result, make_trade, run_flip
 
 EVIL = "</script><img src=x onerror=alert(1)>&<b>"
@@ -78,6 +78,15 @@ def test_the_page_shows_every_statistic_of_the_run(tmp_path: Path) -> None:
     (folder,) = tmp_path.iterdir()
     numbers = load_run(folder).statistics
     assert {key: display(key, numbers[key]) for key in LABELS} == Elements(page).values
+
+
+def test_the_page_shows_every_line_of_the_metatrader_tester_in_a_part_that_is_closed_at_first(tmp_path: Path) -> None:
+    page = render(tmp_path, run_flip(300))
+
+    (folder,) = tmp_path.iterdir()
+    (part,) = re.findall(r'<details class="panel" id="mt5">(.*?)</details>', page, re.DOTALL)
+    shown = re.findall(r"<dt[^>]*>([^<]*)</dt><dd>([^<]*)</dd>", part)
+    assert [(line.name, text) for line, text in mt5_report(load_run(folder).statistics)] == shown
 
 
 def test_the_embedded_data_is_the_runs_own(tmp_path: Path) -> None:

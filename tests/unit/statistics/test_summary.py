@@ -23,26 +23,6 @@ def test_every_key_has_a_label_a_known_group_and_a_formula_in_the_same_order() -
     assert all(label.label and label.formula for label in LABELS.values())
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Initial Deposit", "Total Net Profit", "Gross Profit", "Gross Loss", "Balance Drawdown Absolute",
-        "Balance Drawdown Maximal", "Balance Drawdown Relative", "Equity Drawdown Absolute", "Equity Drawdown Maximal",
-        "Equity Drawdown Relative", "Profit Factor", "Recovery Factor", "AHPR", "GHPR", "Expected Payoff", "Sharpe Ratio",
-        "LR Correlation", "LR Standard Error", "Margin Level", "Z-Score", "Total Trades", "Total Deals",
-        "Short Trades (won %)", "Long Trades (won %)", "Profit Trades (% of total)", "Loss Trades (% of total)",
-        "Largest Profit Trade", "Largest Loss Trade", "Average Profit Trade", "Average Loss Trade",
-        "Maximum consecutive wins ($)", "Maximum consecutive losses ($)", "Maximal consecutive profit (count)",
-        "Maximal consecutive loss (count)", "Average consecutive wins", "Average consecutive losses",
-        "Correlation (Profits,MFE)", "Correlation (Profits,MAE)", "Correlation (MFE,MAE)",
-        "Minimal position holding time", "Maximal position holding time", "Average position holding time",
-        "Bars", "Symbols", "History Quality",
-    ],
-)  # fmt: skip
-def test_the_list_of_the_metatrader_tester_is_complete(name: str) -> None:
-    assert name in {label.mt5 for label in LABELS.values()}
-
-
 def test_a_run_of_two_days_by_hand() -> None:
     # 100 -> 110 on Monday, 110 -> 99 on Tuesday.
     found = summary(make_result([105.0, 110.0, 120.0, 99.0], hours=[1, 24, 30, 48]))
