@@ -215,6 +215,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         settle_seconds: After this long an order that is not listed was not accepted.
         lockstep: It plays recorded data and waits for the engine: polls may follow one another without a pause.
         starts_at: Where recorded data begins, nanoseconds UTC; 0 for the present, or where that is not known.
+        broker_time: ``Account.time`` is what the broker's own clock showed when it answered, so that clocks can be compared.
     """
 
     trading: bool = False
@@ -230,6 +231,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     settle_seconds: float = 0.0
     lockstep: bool = False
     starts_at: int = 0
+    broker_time: bool = False
 
 
 class Defect(msgspec.Struct, frozen=True):
@@ -1040,7 +1042,7 @@ class Journal(Protocol):
     """Keeps records on disk, in order, for ever; used from one thread.
 
     Every record is numbered from 1. A snapshot says what the records up to a number amount to, so that nobody has to read
-    them again.
+    them again. It may have an attribute ``path``, the file that it writes: a run looks after the space that is left there.
     """
 
     @property

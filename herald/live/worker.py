@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from herald.clock import Clock
+from herald.clock import SECOND, Clock
 from herald.errors import (
     AmbiguousError,
     CircuitOpenError,
@@ -116,6 +116,8 @@ class Worker:
         name: Table of the connector.
         busy_since: When the call that is under way began, seconds of the monotonic clock; 0.0 between calls. Read by others.
         is_connected: Whether the connection stands, as far as is known. Read by others.
+        clock_skew: Seconds by which the broker's clock and the machine's provably differ, >= 0; 0.0 where the broker does not
+            tell its time. Read by others.
     """
 
     def __init__(
@@ -145,6 +147,7 @@ class Worker:
         self.name = name
         self.busy_since = 0.0
         self.is_connected = False
+        self.clock_skew = 0.0
         self._connector = connector
         self._deliver = deliver
         self._clock = clock
@@ -373,13 +376,23 @@ class Worker:
 
     def _account(self) -> None:
         try:
-            self._tell(self._call(self._connector.account))
+            self._tell(self._stated())
         except NotSupported:
             self._next_account = float("inf")
         except NotConnected as error:
             self._lose(str(error))
         except HeraldError:
             return  # the next one will do; a poll that fails as well tells the rest
+
+    def _stated(self) -> Account:
+        """Return the account, and compare the clocks by it where the broker tells its time."""
+        began = self._clock.now()
+        account: Account = self._call(self._connector.account)
+        if self._connector.capabilities().broker_time:
+            # It answered between the two; only what lies outside is a difference of the clocks, however long it took.
+            outside = max(began - account.time, account.time - self._clock.now(), 0)
+            self.clock_skew = outside / SECOND
+        return account
 
     # --- jobs -------------------------------------------------------------------------------------
 
@@ -420,7 +433,7 @@ class Worker:
         connector = self._connector
         time = self._clock.now()
         try:
-            account: Account = self._call(connector.account)
+            account = self._stated()
         except NotSupported:
             return  # a source of prices without an account has nothing to reconcile
         positions, orders = self._call(connector.positions), self._call(connector.open_orders)

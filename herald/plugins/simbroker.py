@@ -375,6 +375,7 @@ class SimBrokerConnector:
             brackets=True,
             modify=True,
             settle_seconds=30.0 if known is None else known.settle_seconds,
+            broker_time=True,
         )
 
     # --- questions --------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -75,6 +76,8 @@ __all__ = ["LiveRun", "Surround", "Task"]
 
 
 _SWITCH_SECONDS = 0.000_2
+_MEASURE_SECONDS = 5.0
+"""Between two looks at the space that is left."""
 
 Surround: TypeAlias = Callable[[str, Connector, Clock, Callable[[Event], None]], tuple[Connector, Sequence[Middleware]]]
 """From a table, its connector inside the layers of the file, the clock they wait on and where events go: the source of
@@ -222,6 +225,7 @@ class LiveRun:
         self._leases: dict[str, AccountLease] = {}
         self._news: list[Event] = []
         self._heartbeat = Heartbeat.from_environment(self._world)
+        self._next_measure = 0.0
 
     # --- building ---------------------------------------------------------------------------------
 
@@ -647,9 +651,10 @@ class LiveRun:
         return status
 
     def _second(self) -> None:
-        """Look after the heartbeat, the trading state and the display."""
+        """Look after the heartbeat, the disk, the clocks, the trading state and the display."""
         if self._heartbeat is not None:
             self._heartbeat.beat()
+        self._measure()
         generation = self.state.check()
         if generation != self._generation:
             self._changed(generation)
@@ -657,6 +662,18 @@ class LiveRun:
             self._carry_out()
         if self._tick is not None:
             self._tick(self)
+
+    def _measure(self) -> None:
+        """See how the journal, its disk and the clocks stand."""
+        standing, now = self.standing, self._world.monotonic()
+        free = standing.disk_free
+        if now >= self._next_measure:
+            self._next_measure = now + _MEASURE_SECONDS
+            free = _free_bytes(Path(getattr(self._journal, "path", None) or self.folder))
+        skew = max((worker.clock_skew for worker in self.workers.values()), default=0.0)
+        found = (self.spool.is_writable, free, skew)
+        if found != (standing.journal, standing.disk_free, standing.clock_skew):
+            self.standing = msgspec.structs.replace(standing, journal=found[0], disk_free=free, clock_skew=skew)
 
     def _changed(self, generation: int) -> None:
         """Carry out what changed in the trading state."""
@@ -862,6 +879,7 @@ class _ReadOnly:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self.id = journal.id
+        self.path = getattr(journal, "path", None)
         self.read, self.latest, self.close = journal.read, journal.latest, journal.close
         self._count = 0
 
@@ -892,6 +910,16 @@ class _Listener:
 
 
 _WORTH_A_LINE = (model.OrderStatus.REJECTED, model.OrderStatus.UNKNOWN, model.OrderStatus.ABANDONED)
+
+
+def _free_bytes(place: Path) -> float:
+    """Return the bytes that are left where *place* is or will be; 0 where nobody can tell, for then nothing can be kept."""
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        return float(shutil.disk_usage(place if place.is_dir() else place.parent).free)
+    except OSError:
+        return 0.0
 
 
 def _closes(order: model.Order) -> bool:

@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
-from herald.clock import WallClock
+from herald.clock import SECOND, WallClock
 from herald.contracts import Call, Capabilities, Handler, HistoryConnector
 from herald.errors import (
     AmbiguousError,
@@ -28,6 +29,7 @@ from herald.live.chain import GuardedConnector
 from herald.live.messages import Acknowledge, Ask, CancelOrder, ChangeOrder, Found, Look, Outcome, SendOrder, Snapshot
 from herald.live.worker import Pace, Worker, WorkerClock
 from herald.model import Account, AccountMode, Disconnected, OrderRequest, OrderStatus, Quote, Side, Timeframe
+from herald.testing import FakeClock
 
 PATIENCE = 20.0
 NEVER = float("inf")
@@ -399,3 +401,27 @@ def test_what_comes_of_a_cancel(make: Callable[..., Stand]) -> None:
 
     assert (OrderStatus.UNKNOWN, "connector_error") == (failed.status, failed.code)
     assert (OrderStatus.CANCELLED, "") == (done.status, done.code)
+
+
+@pytest.mark.parametrize(
+    ("took", "off", "tells", "skew"),
+    [(3.0, 0.0, True, 0.0), (3.0, -3.0, True, 0.0), (3.0, -4.5, True, 1.5), (3.0, 2.0, True, 2.0), (0.0, 9.0, False, 0.0)],
+)
+def test_clocks_differ_by_what_the_time_of_a_call_cannot_explain(took: float, off: float, tells: bool, skew: float) -> None:
+    clock = FakeClock()
+
+    class Timed(Broker):
+        def capabilities(self) -> Capabilities:
+            return Capabilities(trading=True, broker_time=tells)
+
+        def account(self) -> Account:
+            clock.advance(took)
+            return msgspec.structs.replace(ACCOUNT, time=clock.now() + round(off * SECOND))
+
+    guarded = GuardedConnector("connectors.main", Timed())
+    worker = Worker("main", guarded, lambda *_: None, WorkerClock(clock), (), Pace(), random.Random(1))
+
+    worker.turn()
+
+    assert worker.is_connected
+    assert skew == worker.clock_skew
