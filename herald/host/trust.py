@@ -82,7 +82,9 @@ class Trust:
         what = difference(locked, now)
         if not what:
             tops = {local_name(found.name)} if now.kind == "local" else set() if canonical(now.name) == OWN else _tops(now)
-            self._finders[key_of(found)] = LockedFinder(tops, {path: now.files[name] for name, path in places.items()})
+            self._finders[key_of(found)] = LockedFinder(
+                tops, {path: now.files[name] for name, path in places.items() if name in now.files}
+            )
             return ""
         elsewhere = self._lock.elsewhere()
         hint = f"{elsewhere}: herald plugins lock" if elsewhere else f"if you know why: herald plugins trust {found.name}"
@@ -163,7 +165,7 @@ def _measured(found: Found) -> tuple[Locked, dict[str, Path]]:
     """Return what *found* belongs to as it is now, and where every file of it is."""
     if found.path is not None:
         places = _local_files(found.path)
-        digests = {name: _digest(path) for name, path in sorted(places.items())}
+        digests = _digests(places)
         named = Locked(
             name=found.name, version="", kind="local", entry_points={found.name: found.path.name}, record="", files=digests
         )
@@ -181,7 +183,7 @@ def _measured(found: Found) -> tuple[Locked, dict[str, Path]]:
             places[name] = path
             editable = editable or base not in path.parents
     record = _record(distribution)
-    digests = {name: _digest(path) for name, path in sorted(places.items())}
+    digests = _digests(places)
     now = Locked(
         name=str(distribution.metadata["Name"]),
         version=str(distribution.version),
@@ -270,24 +272,30 @@ def _local_files(path: Path) -> dict[str, Path]:
     return {one.relative_to(path.parent).as_posix(): one.resolve() for one in found}
 
 
+def _digests(places: Mapping[str, Path]) -> dict[str, str]:
+    """Return the hash of every file that is there."""
+    found = {name: _digest(path) for name, path in sorted(places.items())}
+    return {name: digest for name, digest in found.items() if digest}
+
+
 def _digest(path: Path) -> str:
+    """Return the hash of a file; empty where it cannot be read."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
-        return "missing"
+        return ""
 
 
 def _check_record(now: Locked, places: Mapping[str, Path], found: Found) -> None:
     """Refuse to lock what is not even what its installer wrote down."""
-    distribution = find_distribution(found.distribution)
-    for name in () if now.kind == "editable" else distribution.files or ():
-        stated, is_here = name.hash, name.as_posix() in places
-        if stated is None or stated.mode != "sha256" or not is_here:
+    for name in () if now.kind == "editable" else find_distribution(found.distribution).files or ():
+        stated, path = name.hash, name.as_posix()
+        if path not in places or stated is None or stated.mode != "sha256":
             continue
-        digest = bytes.fromhex(now.files[name.as_posix()]) if now.files[name.as_posix()] != "missing" else b""
-        if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != stated.value:
-            raise PluginError(f"{name.as_posix()} of {now.name} is not what was installed; find out why, or install it again")
+        digest = base64.urlsafe_b64encode(bytes.fromhex(now.files.get(path, ""))).rstrip(b"=").decode()
+        if digest != stated.value:
+            raise PluginError(f"{path} of {now.name} is not what was installed; find out why, or install it again")
 
 
 _VERSION = re.compile(r"v?(?:(\d+)!)?(\d+(?:\.\d+)*)[-_.]?(?:(alpha|a|beta|b|preview|pre|rc|c)[-_.]?(\d*))?(.*)", re.IGNORECASE)
