@@ -236,11 +236,16 @@ def test_names_that_look_alike_in_a_file_name_are_different_accounts(tmp_path: P
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system does not tell when a process started")
 def test_processes_are_told_apart_by_their_start() -> None:
-    own = process_identity(os.getpid())
+    # Not its parent: the system counts hundredths of a second, and both may have begun within the same one. A process that is
+    # begun now cannot have begun when this one did, which has come as far as here since.
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as later:
+        own, other = process_identity(os.getpid()), process_identity(later.pid)
+        later.communicate(b"\n")
 
     assert own
+    assert other
     assert own == process_identity(os.getpid())
-    assert own != process_identity(os.getppid())
+    assert own != other
 
 
 def test_no_process_has_no_identity() -> None:
