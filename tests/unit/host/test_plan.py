@@ -523,7 +523,7 @@ def test_a_live_run_needs_the_limits_that_nobody_can_choose_for_it(write: Write)
         'risk: has no "risk.max_order_size": a run in this mode must state that limit; '
         'write [[risk]] with use = "risk.max_order_size" and its lots or notional',
         'risk: has no "risk.max_daily_loss": a run in this mode must state that limit; '
-        'write [[risk]] with use = "risk.max_daily_loss" and its amount or fraction',
+        'write [[risk]] with use = "risk.max_daily_loss" and its fraction or amount',
         'risk: has no "risk.max_drawdown": a run in this mode must state that limit; '
         'write [[risk]] with use = "risk.max_drawdown" and its fraction',
     ] == of_risk(write(text))
