@@ -255,8 +255,7 @@ class View:
             return []
         orders = self.desk.orders
         first = bisect_left(sent, time)
-        found = [(at, orders[name].request) for at, name in zip(sent[first:], self.went[first:], strict=True)]
-        return [one for one in found if not one[1].parent]  # protection was not asked for
+        return [(at, orders[name].request) for at, name in zip(sent[first:], self.went[first:], strict=True)]
 
     def fills_since(self, time: int) -> Sequence[Fill]:
         """Return the executions at or after *time*, oldest first, and those that became known later than one of them."""

@@ -7,6 +7,7 @@ on quotes where there are quotes and on bars by the numbered fill rules where th
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -216,6 +217,7 @@ class PaperConnector:
         self._out: list[Event] = []
         self._lockstep = data.capabilities().lockstep
         self._waiting: Event | None = None
+        self._ahead: deque[Event] = deque()
         self._played = book.played() if self._lockstep else 0
         self._orders: dict[str, Order] = {}
         self._now = 0
@@ -359,10 +361,11 @@ class PaperConnector:
         if self._out:
             return self._taken()
         if self._waiting is None:
-            news = self._data.poll()
-            if len(news) != 1:
-                return news  # nothing, for a replay tells one moment at a time
-            event = news[0]
+            if not self._ahead:
+                self._ahead.extend(self._data.poll())
+            if not self._ahead:
+                return ()
+            event = self._ahead.popleft()
             if isinstance(event, Moment | Bar):
                 if event.time <= self._played:
                     return ()  # an earlier run of this account has seen it

@@ -165,6 +165,86 @@ def test_a_journal_of_another_account_is_refused(paper: Path, tmp_path: Path, cl
     assert "begin a new journal" in done.stderr
 
 
+TOGETHER = '''
+"""A recorded source that tells the quotes of a second together, and a strategy that buys once."""
+from herald import HistoryConnector, Instrument, Quote, Settings, Strategy, component, hookimpl
+from herald.contracts import Capabilities
+from herald.model import DataEnded
+
+START = 1_700_000_000_000_000_000
+
+
+class Fields(Settings):
+    pass
+
+
+class Together(HistoryConnector):
+    def __init__(self, settings, services):
+        self.second = 0
+
+    def capabilities(self):
+        return Capabilities(history=True, streaming=True, lockstep=True, starts_at=START)
+
+    def instruments(self):
+        return [Instrument(symbol=s, quote="USD", price_step=0.01, size_step=0.01, min_size=0.01) for s in ("AAA", "BBB")]
+
+    def subscribe(self, feeds):
+        pass
+
+    def poll(self):
+        self.second += 1
+        now = START + self.second * 1_000_000_000
+        if self.second > 20:
+            return (DataEnded(now, "main"),) if self.second == 21 else ()
+        return [Quote("AAA", now, 10.0 + self.second, 10.01 + self.second), Quote("BBB", now, 5.0, 5.01)]
+
+
+class Once(Strategy):
+    def on_quote(self, quote, ctx):
+        if not ctx.position(quote.symbol).size and not ctx.orders(quote.symbol) and quote.bid != 5.0:
+            ctx.buy(quote.symbol, 1.0)
+
+
+@hookimpl
+def herald_connectors():
+    yield component("together", Fields, Together)
+
+
+@hookimpl
+def herald_strategies():
+    yield component("once", Fields, Once)
+'''
+
+TOGETHER_FILE = """
+[herald]
+mode = "paper"
+[plugins]
+paths = ["."]
+[connectors.main]
+use = "together"
+poll_seconds = 0.001
+[strategies.once]
+use       = "once"
+symbols   = ["AAA", "BBB"]
+timeframe = "1m"
+[live]
+warmup_bars = 0
+"""
+
+
+def test_quotes_that_come_together_fill_one_after_the_other(tmp_path: Path) -> None:
+    (tmp_path / "together.py").write_text(TOGETHER, encoding="utf-8")
+    file = tmp_path / "paper.toml"
+    file.write_text(TOGETHER_FILE, encoding="utf-8")
+    run = LiveRun(load_plan(file))
+
+    result = run.run(lambda: False)
+
+    # Asked for on the first quote, bid 11; filled on the second, at its ask.
+    assert [("AAA", 12.01, 1_700_000_002 * 10**9)] == [(fill.symbol, fill.price, fill.time) for fill in result.fills]
+    assert [] == list(result.errors)
+
+
 def test_the_checks_of_a_second_run_know_what_the_first_one_did(paper: Path) -> None:
     text = paper.read_text(encoding="utf-8")
     paper.write_text(text.replace("end = 2021-03-01", "end = 2021-02-15"), encoding="utf-8")
