@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ import msgspec
 from herald.errors import JournalError
 from herald.model import CancelIntended, Intended, ModifyIntended, OrderChanged, Record, Traded
 from herald.model import record as records
+from herald.utils.hash_chain import HashChain
 
 __all__ = ["KINDS", "Columns", "chain_start", "columns", "decode", "encode", "link"]
 
@@ -24,8 +24,7 @@ KINDS: dict[type, str] = {
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=lambda value: _plain(value))
 _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Record)
-_PERSON = b"herald-journal"
-_empty = hashlib.blake2b(digest_size=16, person=_PERSON)
+_chain = HashChain.plain(b"herald-journal")
 
 
 def _plain(value: object) -> object:
@@ -102,11 +101,8 @@ _NAMES: dict[type, Callable[[Any], tuple[str, str]]] = {
 
 def chain_start(journal_id: str) -> bytes:
     """Return what the hash of record 1 builds on; two journals never share it."""
-    return hashlib.blake2b(journal_id.encode(), digest_size=16, person=_PERSON).digest()
+    return _chain.start(journal_id.encode())
 
 
-def link(previous: bytes, number: int, body: bytes) -> bytes:
-    """Return the hash of record *number*, 16 bytes, which covers every record before it through *previous*."""
-    digest = _empty.copy()
-    digest.update(previous + number.to_bytes(8, "big") + body)
-    return digest.digest()
+link = _chain.link
+"""The hash of a record from the one before it, its number and its body; 16 bytes."""
