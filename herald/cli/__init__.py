@@ -42,6 +42,7 @@ _VERBS = {
     "halt": ("herald.cli.control:halt", "Stop trading: the account, a strategy or a symbol."),
     "journal": ("herald.cli.journal:journal", "Show, export or verify a journal."),
     "live": ("herald.cli.live:live", "Run with the money of an account."),
+    "mt5": ("herald.cli.mt5:mt5", "Work with MetaTrader 5: presets."),
     "new": ("herald.cli.new:new", "Write the skeleton of a plugin."),
     "paper": ("herald.cli.live:paper", "Run on live prices with simulated money."),
     "plan": ("herald.cli.plan:plan", "Show what a config file would run."),
