@@ -999,12 +999,14 @@ class Standing(msgspec.Struct, frozen=True):
         disk_free: Bytes left where the journal lies.
         clock_skew: Seconds by which the machine's clock and the broker's differ, >= 0.
         pinned: The account that the broker reports is the one the config names.
+        touched: When a person last looked after a strategy and resumed it, nanoseconds UTC, by strategy.
     """
 
     journal: bool = True
     disk_free: float = math.inf
     clock_skew: float = 0.0
     pinned: bool = True
+    touched: Mapping[str, int] = {}
 
 
 class Sizer(Protocol):

@@ -71,6 +71,7 @@ class Runner:
         warmup: Bars each feed must have before ``on_bar``.
         warm: Whether they have them.
         failed: Whether it was stopped.
+        started: Whether its ``on_start`` and ``warmup`` went well.
     """
 
     __slots__ = (
@@ -86,6 +87,7 @@ class Runner:
         "orders",
         "prefix",
         "sizer",
+        "started",
         "strategy",
         "warm",
         "warmup",
@@ -112,6 +114,7 @@ class Runner:
         self.warmup = 0
         self.warm = False
         self.failed = False
+        self.started = False
         self.orders = 0
         self.prefix = f"{name}-"
         self.on_bar = next(iter(overridden([strategy], Strategy, "on_bar")), None)
@@ -217,11 +220,15 @@ class Engine:
     def start(self) -> None:
         """Call ``on_start`` and ``warmup`` of every strategy; then those with bars enough are admitted."""
         for runner in self.runners:
-            try:
-                runner.strategy.on_start(runner.context)
-                runner.warmup = runner.strategy.warmup()
-            except Exception as error:
-                self.fail(runner, error)
+            self._start(runner)
+
+    def _start(self, runner: Runner) -> None:
+        try:
+            runner.strategy.on_start(runner.context)
+            runner.warmup = runner.strategy.warmup()
+            runner.started = True
+        except Exception as error:
+            self.fail(runner, error)
 
     def admit(self, runner: Runner) -> None:
         """Let *runner* receive bars from now on."""
@@ -401,6 +408,33 @@ class Engine:
         event = StrategyFailed(self.now, runner.name, f"{text}{place}", "".join(traceback.format_exception(error)))
         self.failures.append(event)
         self.emit(event)
+
+    def revive(self, strategy: str) -> bool:
+        """Let a strategy go on that was stopped because it raised; return whether it was and now does.
+
+        It goes on as the failure left it; one that failed while it started is started again. Its exit rules that raised are
+        asked again, too.
+        """
+        runner = self._by_name.get(strategy)
+        if runner is None or not runner.failed:
+            return False
+        runner.failed = False
+        self.exits.mend(strategy)
+        if not runner.started:
+            self._start(runner)
+        if runner.failed:
+            return False
+        was_admitted = runner.on_bar is None
+        for feed in runner.feeds:
+            for index, (_, context) in enumerate(feed.handlers):
+                if context is runner.context and runner.on_bar is not None:
+                    feed.handlers[index] = (runner.on_bar, context)
+                    was_admitted = True
+        if not was_admitted:  # it failed before it had bars enough
+            runner.warm = False
+            if all(feed.count >= runner.warmup for feed in runner.feeds):
+                self.admit(runner)
+        return True
 
     def _rule_failed(self, strategy: str, rule: str, error: Exception) -> None:
         error.add_note(f"raised by the exit rule {rule}")

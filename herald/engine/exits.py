@@ -35,13 +35,18 @@ class Watch(msgspec.Struct):
         strategy: Its name.
         context: What the rules may look at.
         books: Its books, in config order.
-        rules: (instance name, rule), in config order; a rule that raised is taken out.
+        rules: (instance name, rule), in config order; a rule that raised is taken out until its strategy goes on.
     """
 
     strategy: str
     context: Context
     books: tuple[Book, ...]
     rules: list[tuple[str, ExitRule]]
+    every: tuple[tuple[str, ExitRule], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Remember what was taken out later."""
+        self.every = tuple(self.rules)
 
 
 class ExitDesk:
@@ -61,6 +66,12 @@ class ExitDesk:
         self.watches: list[Watch] = []
         self._orders = orders
         self._failed = failed
+
+    def mend(self, strategy: str) -> None:
+        """Ask every rule of *strategy* again, those that raised too."""
+        for watch in self.watches:
+            if watch.strategy == strategy:
+                watch.rules = list(watch.every)
 
     def run(self, bars: Sequence[Bar]) -> None:
         """Ask every rule about every open position whose symbol has a bar in *bars*."""

@@ -30,6 +30,7 @@ from herald.model import (
     OrderRequest,
     OrderStatus,
     RunBegan,
+    StateSet,
     Trade,
     Traded,
 )
@@ -64,6 +65,8 @@ class Past(msgspec.Struct):
         changed: When the last changes and withdrawals went out, oldest first, the same.
         fills: The last executions that a snapshot stands for; risk checks count them.
         trades: The last round trips, the same.
+        touched: When a person last resumed a scope, nanoseconds UTC, by scope.
+        generation: Of the trading state, as far as its changes are recorded here.
         covered: Number of the last record that the snapshot stands for, from which this was read; 0 for none.
     """
 
@@ -83,6 +86,8 @@ class Past(msgspec.Struct):
     changed: list[int] = []
     fills: list[Fill] = []
     trades: list[Trade] = []
+    touched: dict[str, int] = {}
+    generation: int = 0
     covered: int = 0
 
     def trimmed(self) -> Past:
@@ -193,6 +198,10 @@ class _Replay:
                 self._trade(table, fill, record)
             case AccountSeen(connector=table, account=account):
                 self._see(table, account)
+            case StateSet(scope=scope, state=state, generation=generation):
+                past.generation = max(past.generation, generation)
+                if state == "ACTIVE":
+                    past.touched[scope] = record.time
             case RunBegan(config=config):
                 past.config = config
 

@@ -47,7 +47,7 @@ from herald.live.paper import PaperBook, PaperConnector
 from herald.live.reconcile import Reconciler
 from herald.live.recovery import Past, missing_books, recover
 from herald.live.spool import Spool
-from herald.live.state import ACCOUNT, Change, StateFile, TokenOffice, TradingState
+from herald.live.state import ACCOUNT, Change, StateFile, TokenOffice, TradingState, scope_of
 from herald.live.supervise import Heartbeat
 from herald.live.tags import client_tag
 from herald.live.worker import Pace, Worker, WorkerClock
@@ -592,6 +592,9 @@ class LiveRun:
     def _bring_back(self, past: Past) -> None:
         """Give the engine the orders of earlier runs."""
         engine = self.engine
+        self._past = past
+        self._last_change = past.generation
+        self._note_touched()
         by_name = {runner.name: runner for runner in engine.runners}
         self._before = len(engine.ledger.fills), len(engine.ledger.trades)
         self._ended = {order.id for order in past.orders.values() if not order.is_working}
@@ -619,7 +622,8 @@ class LiveRun:
         """Start, run and stop; return the status."""
         engine, driver = self.engine, self.driver
         self._generation = self.state.check()
-        self._last_change = max((one.generation for one in self.state.trading.history), default=0)
+        # What was changed while nothing ran is recorded now; `remember` has seen to orders already.
+        self._record(self.state.trading.since(self._last_change))
         if self._task is Task.TRADE:
             engine.start()
             for runner in engine.runners:
@@ -677,19 +681,40 @@ class LiveRun:
 
     def _changed(self, generation: int) -> None:
         """Carry out what changed in the trading state."""
-        fresh = [one for one in self.state.trading.history if one.generation > self._last_change]
+        fresh = self.state.trading.since(self._last_change)
+        self._record(fresh)
         for change in fresh:
-            self._last_change = change.generation
-            now = self.engine.now
-            record = StateSet(now, change.scope, str(change.state.value), change.generation, change.who, change.why)
-            self.spool.write((record,))
-            self.engine.emit(StateChanged(now, change.scope, str(change.state.value), change.who, change.why))
             if change.state is TradingState.ACTIVE:
                 self.desk.blocked.clear()
+                kind, _, name = change.scope.partition(":")
+                if kind == "strategy" and self.engine.revive(name):
+                    self.desk.alert("strategy_resumed", f"strategy {name!r} goes on: {change.why}")
         if not fresh and self.state.trading.trouble:
             self.desk.alert("state_unreadable", self.state.trading.trouble)
         self._generation = generation
         self._carry_out()
+
+    def _record(self, changes: Sequence[Change]) -> None:
+        """Keep *changes* of the trading state, tell them, and note which strategies a person has looked after."""
+        past, engine = self._past, self.engine
+        for change in changes:
+            self._last_change = past.generation = change.generation
+            # By the clock of the executions, which is the broker's or that of recorded data, and not that of a command.
+            traded = next((fill.time for fill in reversed(engine.ledger.fills.values())), 0)
+            now, state = max(engine.now, traded), str(change.state.value)
+            self.spool.write((StateSet(now, change.scope, state, change.generation, change.who, change.why),))
+            engine.emit(StateChanged(now, change.scope, state, change.who, change.why))
+            if change.state is TradingState.ACTIVE:
+                past.touched[change.scope] = now
+        self._note_touched()
+
+    def _note_touched(self) -> None:
+        """Tell the checks when a person last looked after each strategy."""
+        touched = self._past.touched
+        by_name = {one.name: max(touched.get(ACCOUNT, 0), touched.get(scope_of(one.name), 0)) for one in self.engine.runners}
+        known = {name: time for name, time in by_name.items() if time}
+        if known != self.standing.touched:
+            self.standing = msgspec.structs.replace(self.standing, touched=known)
 
     def _carry_out(self) -> None:
         """Do what somebody who stopped trading has asked for and nobody has done yet."""

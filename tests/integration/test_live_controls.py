@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,9 +12,12 @@ from typing import Any
 
 import pytest
 
+from herald.clock import WallClock
 from herald.components import component
 from herald.host.plan import load_plan
-from herald.model import Order
+from herald.live.state import StateFile
+from herald.model import Alerted, Order, StateSet
+from herald.plugins.journal.sqlite import JournalSettings, SqliteJournal
 from herald.plugins.simbroker import SimBrokerConnector, SimBrokerSettings
 from herald.results import RunResult
 from herald.runtime.live import LiveRun
@@ -157,6 +162,21 @@ def held(broker: SimBroker, symbol: str = "EURUSD") -> float:
     return round(sum(one.size for one in broker.book().positions if one.symbol == symbol), 8)
 
 
+class JournalReader:
+    """What the journal of a run says."""
+
+    def __init__(self, file: Path) -> None:
+        journal = SqliteJournal(JournalSettings(file=str(file)), make_services())
+        self.records = [record for _, record in journal.read()]
+        journal.close()
+
+    def changes(self) -> list[tuple[str, str, str]]:
+        return [(one.scope, one.state, one.why) for one in self.records if isinstance(one, StateSet)]
+
+    def alerts(self) -> list[str]:
+        return [one.code for one in self.records if isinstance(one, Alerted)]
+
+
 # --- check 16: disk, journal, clock ---------------------------------------------------------------
 
 
@@ -220,3 +240,81 @@ def test_a_broker_whose_clock_runs_ahead_gets_no_entries(netting: SimBroker, tmp
 
     assert ["", "standing", ""] == [order.code for order in orders]
     assert orders[1].reason.startswith("the machine's clock and the broker's differ by ")
+
+
+# --- a person looks after a strategy ----------------------------------------------------------------
+
+FEW = """
+[[risk]]
+use        = "risk.repeated_execution"
+executions = 2
+seconds    = 600
+"""
+
+
+def test_a_strategy_that_traded_too_often_is_enabled_by_a_person_while_it_runs(
+    netting: SimBroker, tmp_path: Path, clean_env: dict[str, str]
+) -> None:
+    file = live_file(netting, tmp_path, FEW)
+    orders: list[Order] = []
+
+    def buy(run: LiveRun, size: float) -> Callable[[], Any]:
+        order = ctx_of(run).buy("EURUSD", size)
+        orders.append(order)
+        return lambda: run.engine.orders[order.id].filled == size
+
+    def steps(run: LiveRun) -> Steps:
+        yield buy(run, 0.1)
+        yield buy(run, 0.2)
+        buy(run, 0.3)
+        command = [sys.executable, "-m", "herald", "resume", str(file), "--strategy", "trend", "--why", "a test"]
+        done = subprocess.run(command, cwd=tmp_path, env=clean_env, capture_output=True, text=True, timeout=60, check=False)
+        assert "strategy:trend is ACTIVE" in done.stdout, done.stderr
+        yield lambda: "trend" in run.standing.touched
+        yield buy(run, 0.4)
+
+    def later(run: LiveRun) -> Steps:
+        orders.clear()
+        yield buy(run, 0.5)
+        buy(run, 0.6)
+
+    drive(netting, file, steps)
+    assert ["", "", "repeated_execution", ""] == [order.code for order in orders]
+    assert "herald resume --strategy" in orders[2].reason
+
+    drive(netting, file, later)  # what was said is recorded: the first two do not count for the next run either
+    assert ["", "repeated_execution"] == [order.code for order in orders]
+
+
+def test_a_strategy_that_was_resumed_between_two_runs_is_enabled(netting: SimBroker, tmp_path: Path) -> None:
+    file = live_file(netting, tmp_path, FEW)
+    codes: list[str] = []
+
+    def steps(run: LiveRun) -> Steps:
+        for size in (0.1, 0.2):
+            order = ctx_of(run).buy("EURUSD", size)
+            codes.append(order.code)
+            if not order.code:
+                yield lambda name=order.id, lots=size: run.engine.orders[name].filled == lots  # type: ignore[misc]
+
+    drive(netting, file, steps)
+    drive(netting, file, steps)
+    StateFile(tmp_path / "state", WallClock()).resume("strategy:trend", "test", "looked into it")
+    drive(netting, file, steps)
+
+    assert ["", "", "repeated_execution", "repeated_execution", "", ""] == codes
+
+
+def test_a_strategy_that_failed_goes_on_when_a_person_resumes_it(netting: SimBroker, tmp_path: Path) -> None:
+    def steps(run: LiveRun) -> Steps:
+        (runner,) = run.engine.runners
+        run.engine.fail(runner, RuntimeError("planted"))
+        StateFile(tmp_path / "state", WallClock()).resume("strategy:trend", "test", "repaired")
+        yield lambda: not runner.failed
+
+    result = drive(netting, live_file(netting, tmp_path), steps)
+
+    assert ["strategy 'trend' was stopped"] == [one.partition(" at ")[0] for one in result.errors]
+    records = JournalReader(tmp_path / "state" / "journal.sqlite")
+    assert [("strategy:trend", "ACTIVE", "repaired")] == records.changes()
+    assert ["strategy_resumed"] == records.alerts()

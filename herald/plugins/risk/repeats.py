@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
@@ -242,8 +242,8 @@ class RepeatedExecution:
     """Disables a strategy that trades faster than anybody watches, until a person enables it again.
 
     Nothing is latched here: what was executed stays executed. Once so many executions of a strategy lie within *seconds*,
-    they do so for ever, and the strategy's entries are refused for ever, whatever happens after. Only *since* takes executions
-    out of the count, and it is written by hand. The fills of one order are one execution.
+    they do so for ever, and the strategy's entries are refused for ever, whatever happens after. Only a person takes executions
+    out of the count: by resuming the strategy, or by *since* in the file. The fills of one order are one execution.
 
     Source:
         Commission Delegated Regulation (EU) 2017/589 (RTS 6), Article 15(3): repeated automated execution throttles.
@@ -260,9 +260,14 @@ class RepeatedExecution:
         self._recent: dict[tuple[str, str], deque[int]] = {}
         self._orders: dict[str, None] = {}
         self._disabled: dict[str, int] = {}
+        self._touched: Mapping[str, int] = {}
 
     def check(self, request: OrderRequest, view: RiskView) -> Denial | None:
         """Return a denial where the strategy's executions have ever been too many in too short a time."""
+        touched = view.standing.touched
+        if touched != self._touched:  # what counts has changed: everything is counted again
+            self._touched = dict(touched)
+            self._past = Growing(_filled, _filled_at)
         anew, news = self._past.news(view, self._floor)
         if anew:
             self._recent.clear()
@@ -274,11 +279,11 @@ class RepeatedExecution:
         if disabled is None:
             return None
         what = f"{request.strategy!r} had {self._limit} executions in {self._span / SECOND:g} s at {format_time(disabled)}"
-        return Denial("repeated_execution", f"{what}; it is disabled until a person writes a later since = to the check")
+        return Denial("repeated_execution", f"{what}; it is disabled until a person resumes it by herald resume --strategy")
 
     def _count(self, fill: Fill) -> None:
         strategy = strategy_of(fill.order_id)
-        if fill.order_id in self._orders:
+        if fill.order_id in self._orders or fill.time <= self._touched.get(strategy, 0):
             return
         self._orders[fill.order_id] = None
         recent = self._recent.setdefault((strategy, fill.symbol), deque(maxlen=self._limit))

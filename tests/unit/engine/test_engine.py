@@ -11,8 +11,13 @@ import pytest
 
 from herald.clock import HOUR, SimClock
 from herald.contracts import Close, Context, Denial, Protect, Services, Strategy
+from herald.engine.book import BookState, Ledger
+from herald.engine.engine import Engine
+from herald.engine.feed import Feed
+from herald.engine.risk import EquityTrack, View
 from herald.errors import DataError, OrderError
 from herald.indicators.base import Indicator
+from herald.live.market import QuotedMarket
 from herald.model import (
     Bar,
     BarSeries,
@@ -32,6 +37,8 @@ from herald.model import (
 )
 from herald.results import RunResult
 from herald.runtime import StrategySetup, simulate
+from herald.runtime.building import enlist
+from herald.testing import FakeRiskView
 
 H1 = Timeframe(3_600)
 Action = Callable[[Context], object]
@@ -528,10 +535,7 @@ def test_interrupt_keeps_what_was_done() -> None:
 
 
 def test_bad_request_type_of_the_engine_is_refused() -> None:
-    from herald.engine.book import Ledger
-    from herald.engine.engine import Engine
     from herald.engine.market import Market
-    from herald.engine.risk import EquityTrack, View
 
     ledger, market = Ledger(1.0), Market({}, {}, "USD", {}, [], 0)
     view = View(ledger, market, {}, lambda: None, EquityTrack(ledger, market, lambda: np.empty(0, np.int64)))  # type: ignore[arg-type, return-value]
@@ -539,3 +543,102 @@ def test_bad_request_type_of_the_engine_is_refused() -> None:
 
     with pytest.raises(OrderError, match="the engine takes no Note"):
         engine.step(Note(0, "s", "text"))
+
+
+# --- going on after a failure -----------------------------------------------------------------------
+
+
+class Reviver:
+    """An observer of bars that lets a strategy go on when its time has come."""
+
+    events: tuple[type, ...] = (Bar,)
+
+    def __init__(self, name: str, time: int) -> None:
+        self.name, self.time = name, time
+        self.answers: list[bool] = []
+
+    def observe(self, event: Bar) -> None:
+        if event.time == self.time:
+            self.answers += [self.engine.revive(self.name), self.engine.revive(self.name)]
+
+    def close(self) -> None:
+        pass
+
+
+def stepped(strategy: StrategySetup, reviver: Reviver, count: int = 6, held: float = 0.0) -> Any:
+    """Take flat bars one by one through an engine that *reviver* may ask to revive the strategy."""
+    from herald.engine.book import Ledger
+    from herald.engine.engine import Engine
+    from herald.engine.risk import EquityTrack, View
+
+    feed, known = Feed("X", HOUR), {"X": terms()}
+    market = QuotedMarket({"X": feed}, known, "USD", {}, ("X",), 10**18)
+    ledger = Ledger(1_000.0)
+    view = View(ledger, market, known, lambda: FakeRiskView().account, EquityTrack(ledger, market, lambda: feed.series(0).time))
+    engine = Engine(ledger, market, [feed], view, lambda: FakeRiskView().account)
+    reviver.engine = engine  # type: ignore[attr-defined]
+    engine.observe({"reviver": reviver}, [Bar])
+    enlist(engine, strategy, known, [feed], view)
+    engine.start()
+    for runner in engine.runners:
+        if not runner.failed and runner.warmup == 0:
+            engine.admit(runner)
+    if held:
+        ledger.books["s", "X"].load(BookState("s", "X", held, 10.0, 0.0, 0.0, 1, 0.0, "", ""))
+    series = bars([10.0] * count)
+    for index in range(count):
+        engine.step(series.bar(index))
+    return engine
+
+
+def test_a_failed_strategy_goes_on_when_somebody_says_so() -> None:
+    failing = setup({1: boom})
+    reviver = Reviver("s", 4 * HOUR)
+
+    engine = stepped(failing, reviver)
+
+    # Bar 2 raised; the observer hears bar 4 before the strategy does.
+    assert [1, 2, 4, 5, 6] == [bar.time // HOUR for bar in failing.strategy.bars]  # type: ignore[attr-defined]
+    assert [True, False] == reviver.answers
+    assert 1 == len(engine.failures)
+
+
+def test_a_strategy_that_failed_while_it_started_is_started_again() -> None:
+    tries: list[int] = []
+
+    def start(ctx: Context) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise RuntimeError("not yet")
+
+    failing = setup({"start": start, "warmup": 2})
+
+    stepped(failing, Reviver("s", 4 * HOUR))
+
+    assert [4, 5, 6] == [bar.time // HOUR for bar in failing.strategy.bars]  # type: ignore[attr-defined]
+    assert 2 == len(tries)
+
+
+def test_one_that_fails_again_stays_stopped_and_unknown_names_change_nothing() -> None:
+    failing = setup({"start": boom})
+    reviver, nobody = Reviver("s", 4 * HOUR), Reviver("t", 4 * HOUR)
+
+    engine = stepped(failing, reviver)
+    stepped(setup(), nobody)
+
+    assert [False, False] == reviver.answers == nobody.answers
+    assert 3 == len(engine.failures)
+
+
+def test_its_exit_rules_that_raised_are_asked_again() -> None:
+    asked: list[int] = []
+
+    def answer(position: Any, event: Any, ctx: Context) -> None:
+        asked.append(event.time // HOUR)
+        if len(asked) == 1:
+            raise RuntimeError("planted")
+
+    watched = setup({}, exits=(("rule", Rule(answer)),))
+    stepped(watched, Reviver("s", 4 * HOUR), held=1.0)
+
+    assert [1, 5, 6] == asked

@@ -22,6 +22,7 @@ from herald.model import (
     OrderStatus,
     Record,
     Side,
+    StateSet,
     Traded,
 )
 from tests.unit.live.stand import INSTRUMENTS, TABLE, account
@@ -101,6 +102,19 @@ def test_changes_and_withdrawals_of_earlier_runs_count_with_those_of_a_snapshot(
     )
 
     assert [3, 4, 11, 12] == past.changed
+
+
+def test_what_a_person_resumed_and_how_far_changes_are_recorded_is_known_again() -> None:
+    kept = Past(balance=5_000.0, touched={"account": 5}, generation=2)
+
+    past, _ = recovered(
+        StateSet(6, "strategy:trend", "HALTED", 3, "x", "y"),
+        StateSet(7, "strategy:trend", "ACTIVE", 4, "x", "y"),
+        StateSet(8, "account", "REDUCING", 5, "x", "y"),
+        snapshot=kept,
+    )
+
+    assert ({"account": 5, "strategy:trend": 7}, 5) == (past.touched, past.generation)
 
 
 def test_an_order_is_where_it_was_last() -> None:

@@ -322,6 +322,21 @@ def test_a_person_enables_a_strategy_by_writing_since() -> None:
     assert passes(build("repeated_execution", executions=3, since="2024-01-02T12:00Z"), request(), fills=burst)
 
 
+def test_a_person_enables_a_strategy_by_resuming_it() -> None:
+    check = build("repeated_execution", executions=3)
+    burst = executed([NOW - 30, NOW - 20, NOW - 10])
+
+    def standing(**touched: int) -> Standing:
+        return Standing(touched=touched)
+
+    assert not passes(check, request(), fills=burst)
+    assert passes(check, request(), fills=burst, standing=standing(trend=NOW - 30))
+    assert not passes(check, request(), fills=burst, standing=standing(trend=NOW - 31))
+    assert not passes(check, request(), fills=burst, standing=standing(other=NOW))
+    assert passes(check, request(), fills=[*burst, *executed([NOW - 5, NOW - 4])], standing=standing(trend=NOW - 10))
+    assert not passes(check, request(), fills=[*burst, *executed([NOW - 5, NOW - 4, NOW - 3])], standing=standing(trend=NOW - 10))
+
+
 def test_a_check_that_grew_with_a_run_answers_like_a_fresh_one() -> None:
     grown = build("repeated_execution", executions=3, seconds=10)
     fills = executed([5 * SECOND, 1 * SECOND, 30 * SECOND, 30 * SECOND, 35 * SECOND, 29 * SECOND, 80 * SECOND])
