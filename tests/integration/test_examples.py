@@ -26,13 +26,20 @@ def run(*command: str, env: dict[str, str], cwd: Path) -> str:
 
 
 def test_the_examples_are_there() -> None:
-    assert ["bad_day.toml", "own_strategy.toml", "paper.toml", "portfolio.toml", "sma_cross.toml"] == CONFIGS
+    assert ["bad_day.toml", "mt5_backtest.toml", "own_strategy.toml", "paper.toml", "portfolio.toml", "sma_cross.toml"] == CONFIGS
     assert ["brackets.py"] == SCRIPTS
 
 
 @pytest.mark.parametrize(
     ("name", "symbols"),
-    [("bad_day.toml", 1), ("own_strategy.toml", 1), ("paper.toml", 1), ("portfolio.toml", 12), ("sma_cross.toml", 1)],
+    [
+        ("bad_day.toml", 1),
+        ("mt5_backtest.toml", 1),
+        ("own_strategy.toml", 1),
+        ("paper.toml", 1),
+        ("portfolio.toml", 12),
+        ("sma_cross.toml", 1),
+    ],
 )
 def test_an_example_config_completes_and_trades(name: str, symbols: int, tmp_path: Path, clean_env: dict[str, str]) -> None:
     out = run("-m", "herald", "backtest", str(EXAMPLES / name), "--out", str(tmp_path), "--json", env=clean_env, cwd=tmp_path)
