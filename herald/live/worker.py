@@ -131,6 +131,7 @@ class Worker:
         generator: random.Random,
         *,
         fills_after: int = 0,
+        recognise: Callable[[Account], str] | None = None,
     ) -> None:
         """Prepare; nothing runs yet.
 
@@ -143,6 +144,8 @@ class Worker:
             pace: How often it polls.
             generator: Spreads the waits between attempts to connect.
             fills_after: From when on executions are listed after the first connection, nanoseconds UTC.
+            recognise: Says what is wrong with an account that is not the one to be traded, empty where it is; called from the
+                worker's thread with every statement. Nothing is sent to an account that was not recognised.
         """
         self.name = name
         self.busy_since = 0.0
@@ -167,6 +170,8 @@ class Worker:
         self._delivered = 0
         self._acknowledged = 0
         self._fills_after = fills_after
+        self._recognise = recognise
+        self._is_recognised = recognise is None
         self._connected, self._after_reply = crash_point("connected"), crash_point("after_reply")
         self._trouble: BaseException | None = None
         self._polls = True
@@ -334,6 +339,7 @@ class Worker:
     def _lose(self, text: str) -> None:
         """Note that the connection is gone, and when to try again."""
         was, self.is_connected = self.is_connected, False
+        self._is_recognised = self._recognise is None
         policy = _SOON if self._attempt < _LONG else _LATER
         delay = policy.delay(self._attempt, self._random.random())
         if was or self._attempt == 0:
@@ -392,7 +398,18 @@ class Worker:
             # It answered between the two; only what lies outside is a difference of the clocks, however long it took.
             outside = max(began - account.time, account.time - self._clock.now(), 0)
             self.clock_skew = outside / SECOND
+        if self._recognise is not None:
+            wrong = self._recognise(account)
+            if wrong:
+                raise NotConnected(wrong)
+            self._is_recognised = True
         return account
+
+    def _send(self, method: Callable[..., Any], *args: Any) -> Any:
+        """Call a method that changes something at the broker."""
+        if not self._is_recognised:  # while the first question after a connection waits, urgent jobs are served
+            raise NotConnected("nobody has looked yet which account this connection leads to; nothing was sent")
+        return self._call(method, *args)
 
     # --- jobs -------------------------------------------------------------------------------------
 
@@ -453,7 +470,7 @@ class Worker:
             self._end(request.id, "submit", OrderStatus.DENIED, "too_late", "it waited too long to be sent")
             return
         try:
-            broker_id = self._call(self._connector.submit, request, job.permit)
+            broker_id = self._send(self._connector.submit, request, job.permit)
         except HeraldError as error:
             self._end(request.id, "submit", *_fate(error))
         else:
@@ -465,7 +482,7 @@ class Worker:
             self._end(job.request.id, "modify", None, "too_late", "it waited too long to be sent")
             return
         try:
-            self._call(self._connector.modify, job.broker_id, job.request, job.permit)
+            self._send(self._connector.modify, job.broker_id, job.request, job.permit)
         except HeraldError as error:
             status, code, text = _fate(error)
             # A change that failed leaves the order where it was; one that is not known about is looked up.
@@ -475,7 +492,7 @@ class Worker:
 
     def _cancel(self, job: CancelOrder) -> None:
         try:
-            self._call(self._connector.cancel, job.broker_id)
+            self._send(self._connector.cancel, job.broker_id)
         except HeraldError as error:
             status, code, text = _fate(error)
             # Anything but a refusal leaves it open whether the order is withdrawn; asking twice does no harm.

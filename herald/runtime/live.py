@@ -226,6 +226,7 @@ class LiveRun:
         self._news: list[Event] = []
         self._heartbeat = Heartbeat.from_environment(self._world)
         self._next_measure = 0.0
+        self._strange: dict[str, str] = {}  # connectors that lead to another account than at the start, and what differs
 
     # --- building ---------------------------------------------------------------------------------
 
@@ -568,6 +569,7 @@ class LiveRun:
                 pace,
                 seeded(plan.seed, f"worker.{table}"),
                 fills_after=self.desk.since(table),
+                recognise=self._recogniser(table),
             )
             if lockstep:
                 clocks[table].now = clock.now
@@ -588,6 +590,31 @@ class LiveRun:
         versions = {origin.distribution: origin.version for origin in plan.plugins}
         self.spool.start(journal)
         self.spool.write((RunBegan(clock.now(), plan.mode, digest, versions, os.getpid()),), durable=True)
+
+    def _recogniser(self, table: str) -> Callable[[Account], str]:
+        """Return what looks at every statement of an account: is it still the one with which the run began?"""
+        wanted = self._accounts[table]
+        told: set[str] = set()
+
+        def recognise(account: Account) -> str:
+            differences = [
+                f"{name} is {getattr(account, name)!r} and was {getattr(wanted, name)!r}"
+                for name in ("id", "server", "real", "currency", "mode")
+                if getattr(account, name) != getattr(wanted, name)
+            ]
+            if not differences:
+                self._strange.pop(table, None)
+                return ""
+            text = f"connector {table} leads to another account: {', '.join(differences)}; nothing is sent to it"
+            self._strange[table] = text
+            # From the worker's thread, before anybody else hears of the connection: what waits to be sent must not go there.
+            self.state.halt_account("herald", text)
+            if text not in told:
+                told.add(text)
+                self.driver.post(Alert(account.time, "account_mismatch", text))
+            return text
+
+        return recognise
 
     def _bring_back(self, past: Past) -> None:
         """Give the engine the orders of earlier runs."""
@@ -674,10 +701,14 @@ class LiveRun:
         if now >= self._next_measure:
             self._next_measure = now + _MEASURE_SECONDS
             free = _free_bytes(Path(getattr(self._journal, "path", None) or self.folder))
-        skew = max((worker.clock_skew for worker in self.workers.values()), default=0.0)
-        found = (self.spool.is_writable, free, skew)
-        if found != (standing.journal, standing.disk_free, standing.clock_skew):
-            self.standing = msgspec.structs.replace(standing, journal=found[0], disk_free=free, clock_skew=skew)
+        fields = {
+            "journal": self.spool.is_writable,
+            "disk_free": free,
+            "clock_skew": max((worker.clock_skew for worker in self.workers.values()), default=0.0),
+            "pinned": not self._strange,
+        }
+        if any(getattr(standing, name) != value for name, value in fields.items()):
+            self.standing = msgspec.structs.replace(standing, **fields)
 
     def _changed(self, generation: int) -> None:
         """Carry out what changed in the trading state."""

@@ -318,3 +318,58 @@ def test_a_strategy_that_failed_goes_on_when_a_person_resumes_it(netting: SimBro
     records = JournalReader(tmp_path / "state" / "journal.sqlite")
     assert [("strategy:trend", "ACTIVE", "repaired")] == records.changes()
     assert ["strategy_resumed"] == records.alerts()
+
+
+# --- the account --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"account": "2002"}, "id is '2002' and was '1001'"),
+        ({"server": "Sim-Live"}, "server is 'Sim-Live' and was 'Sim-Demo'"),
+        ({"real": True}, "real is True and was False"),
+    ],
+)
+def test_a_connection_that_leads_to_another_account_stops_everything(
+    netting: SimBroker, tmp_path: Path, changed: dict[str, Any], words: str
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def steps(run: LiveRun) -> Steps:
+        order = ctx_of(run).buy("EURUSD", 0.1)
+        yield lambda: run.engine.orders[order.id].filled == 0.1
+        netting.control.set_account(**changed)
+        netting.control.disconnect_all()
+        # In the same moment: what waits to be sent must not reach the other account.
+        ctx_of(run).close("EURUSD")
+        ctx_of(run).buy("EURUSD", 0.2)
+        yield lambda: not run.standing.pinned
+        seen["state"] = StateFile(tmp_path / "state", WallClock()).effective("trend", "EURUSD")
+        seen["codes"] = [ctx_of(run).buy("EURUSD", 0.3).code, ctx_of(run).sell("EURUSD", 0.1).code]
+        seen["deals"] = len(netting.book().deals)
+        netting.control.set_account(account="1001", server="Sim-Demo", real=False)
+        yield lambda: run.standing.pinned and run.reconciler.ready
+        seen["back"] = ctx_of(run).sell("EURUSD", 0.1).code
+
+    drive(netting, live_file(netting, tmp_path), steps)
+
+    assert ("HALTED", ["mode_lock", "mode_lock"], 1) == (seen["state"].value, seen["codes"], seen["deals"])
+    assert "trading_state" == seen["back"]  # until a person resumes
+    assert 0.1 == held(netting)
+    journal = JournalReader(tmp_path / "state" / "journal.sqlite")
+    assert 1 == journal.alerts().count("account_mismatch")
+    ((scope, state, why),) = journal.changes()
+    assert ("account", "HALTED") == (scope, state)
+    assert words in why
+
+
+def test_an_account_that_changes_without_a_reconnect_is_noticed(netting: SimBroker, tmp_path: Path) -> None:
+    def steps(run: LiveRun) -> Steps:
+        yield lambda: True
+        netting.control.set_account(account="2002")
+        yield lambda: not run.standing.pinned
+
+    drive(netting, live_file(netting, tmp_path), steps)
+
+    assert ["account_mismatch"] == JournalReader(tmp_path / "state" / "journal.sqlite").alerts()

@@ -55,7 +55,8 @@ nothing_to_reduce, unknown_order, not_working, unknown_operation, bad_request``,
 unknown_account``; ``busy`` means that nothing was done for now.
 
 The control says ``set_faults, add_faults, add_script`` (``faults``), ``set_price`` (``symbol, bid, ask``), ``freeze``
-(``on``), ``advance`` (``seconds``), ``disconnect_all``, ``bust`` (``deal``), ``status``, ``stop``; see `Control`.
+(``on``), ``advance`` (``seconds``), ``set_account`` (``account, server, real``), ``disconnect_all``, ``bust`` (``deal``),
+``status``, ``stop``; see `Control`.
 
 The rules of trading
 --------------------

@@ -109,6 +109,10 @@ class Control:
         """Let *seconds* pass at the broker at once."""
         self.ask("advance", seconds=seconds)
 
+    def set_account(self, **stated: str | bool) -> None:
+        """Serve from now on as another ``account``, on another ``server``, or with ``real`` money."""
+        self.ask("set_account", **stated)
+
     def disconnect_all(self) -> int:
         """Reset every connection of trading clients; return how many there were."""
         return int(self.ask("disconnect_all")["count"])

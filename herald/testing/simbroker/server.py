@@ -670,6 +670,10 @@ class Server:
                     self.clock.advance(given["seconds"])
                 case "disconnect_all":
                     return True, {"count": self._disconnect_all()}
+                case "set_account":
+                    stated = {name: given[name] for name in ("account", "server", "real") if name in given}
+                    terms = msgspec.structs.replace(self.terms, **stated)
+                    self.terms = self.exchange.terms = msgspec.convert(msgspec.to_builtins(terms), Terms)
                 case "bust":
                     with self._book.transaction():
                         return True, {"deal": self.exchange.bust(_number(given["deal"]), self.clock.now()).number}

@@ -425,3 +425,28 @@ def test_clocks_differ_by_what_the_time_of_a_call_cannot_explain(took: float, of
 
     assert worker.is_connected
     assert skew == worker.clock_skew
+
+
+def test_nothing_is_sent_to_an_account_that_was_not_recognised() -> None:
+    clock, broker = FakeClock(), Broker()
+    told: list[Any] = []
+    wrong = ["another account"]
+    worker = Worker(
+        "main", GuardedConnector("connectors.main", broker), lambda _, message: told.append(message), WorkerClock(clock), (),
+        Pace(), random.Random(1), recognise=lambda account: wrong[0],
+    )  # fmt: skip
+
+    for job in (send(1), send(2, reduce_only=True), CancelOrder("7", "trend-000003")):
+        worker.put(job)
+        worker.turn()  # serves the job, then connects, then finds the account wrong
+        clock.advance(60.0)
+
+    assert not worker.is_connected
+    assert not [one for one in broker.asked if one.partition(" ")[0] in ("submit", "cancel", "fills")]
+    assert ["not_connected"] * 3 == [one.code for one in told if isinstance(one, Outcome)]
+    assert not [one for one in told if isinstance(one, Snapshot)]
+    wrong[0] = ""
+    worker.turn()
+    worker.put(send(4))
+    worker.turn()
+    assert "submit trend-000004" in broker.asked
