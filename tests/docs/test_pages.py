@@ -125,7 +125,7 @@ def test_the_config_of_the_readme_trades(folder: Path, clean_env: dict[str, str]
 def test_every_verb_that_a_page_names_exists(page: str) -> None:
     text = PAGES[page].read_text(encoding="utf-8")
     context = click.Context(command)
-    for verb, second in re.findall(r"(?:`|^\$ |&& )herald ([a-z]+)(?: ([a-z]+))?", text, re.MULTILINE):
+    for verb, second in re.findall(r"(?:`|^\$ |&& )herald ([a-z][a-z0-9]*)(?: ([a-z]+))?", text, re.MULTILINE):
         found = command.get_command(context, verb)
         assert found is not None, f"{page} names `herald {verb}`"
         if second and isinstance(found, click.Group):
