@@ -24,7 +24,7 @@ kernel.CreateNamedPipeW.argtypes = [win.LPCWSTR, *[win.DWORD] * 6, ctypes.c_void
 kernel.ConnectNamedPipe.argtypes = [win.HANDLE, ctypes.c_void_p]
 for transfer in (kernel.ReadFile, kernel.WriteFile):
     transfer.argtypes = [win.HANDLE, ctypes.c_void_p, win.DWORD, ctypes.POINTER(win.DWORD), ctypes.c_void_p]
-kernel.FlushFileBuffers.argtypes = kernel.DisconnectNamedPipe.argtypes = kernel.CloseHandle.argtypes = [win.HANDLE]
+kernel.CloseHandle.argtypes = [win.HANDLE]
 
 
 class HungUp(Exception):
@@ -78,7 +78,7 @@ def carry(handle: int, address: tuple) -> None:
     except (HungUp, OSError):
         pass
     finally:
-        kernel.DisconnectNamedPipe(handle)
+        # Not disconnected first: the end of a process only closes its handles, and the extension tells the two apart.
         kernel.CloseHandle(handle)
 
 
