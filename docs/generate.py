@@ -39,6 +39,7 @@ TABLES = {
     "middleware": "[[connectors.NAME.middleware]]",
     "cache": "[caches.NAME]",
     "journal": "[journal]",
+    "audit": "[audit]",
     "strategy": "[strategies.NAME]",
     "sizer": "sizing",
     "risk": "[[risk]]",

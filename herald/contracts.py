@@ -45,6 +45,7 @@ from herald.model import (
 __all__ = [
     "MISSING",
     "AsyncConnector",
+    "AuditTrail",
     "BookView",
     "Cache",
     "Call",
@@ -1085,6 +1086,35 @@ class Observer(Protocol):
 
     def close(self) -> None:
         """The run is over; may be called twice."""
+
+
+class AuditTrail(Observer, Protocol):
+    """Keeps who did what in a way that shows later changes; hears a run like an observer, and is asked before privileged acts."""
+
+    @property
+    def trouble(self) -> str:
+        """Why decisions about orders cannot be recorded at present; empty where they can."""
+
+    @property
+    def doubt(self) -> str:
+        """Why a cut end of the record would not show at present; empty where it would."""
+
+    def record(self, who: str, act: str, what: str, why: str = "", result: str = "") -> None:
+        """Keep a privileged act for good before it is done, or what came of it.
+
+        Args:
+            who: Person, command or part of Herald.
+            act: Its kind, such as ``resume``.
+            what: What it is done to.
+            why: The reason given.
+            result: ``asked`` before it is done, ``done`` or ``failed: ...`` after it.
+
+        Raises:
+            AuditError: It cannot be kept; the act must not happen, unless it stops something.
+        """
+
+    def tick(self) -> None:
+        """Write what waits; called about once a second. Failures stand in `trouble` and `doubt`."""
 
 
 # --- validation -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ HeraldError
 ├── NotSupported           this component does not offer that
 ├── LeaseError             the account belongs to another process; nothing may be sent from here
 ├── JournalError           the journal cannot be read or written; nothing is sent without it
+├── AuditError             the audit log cannot be read or written; no privileged act happens without it
 ├── WaitTimeout            a bounded wait ran out (also a TimeoutError)
 └── ConnectorError         something between Herald and a broker
     ├── TransientError     try again later; the request had no effect
@@ -28,6 +29,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "AmbiguousError",
+    "AuditError",
     "CircuitOpenError",
     "ConfigError",
     "ConnectorError",
@@ -117,6 +119,10 @@ class JournalError(HeraldError):
 
 class LeaseError(HeraldError):
     """An account belongs to another process, or does so by now; nothing may be sent from here."""
+
+
+class AuditError(HeraldError):
+    """The audit log cannot be written, or is not what was written; a privileged act that needs a record does not happen."""
 
 
 class WaitTimeout(HeraldError, TimeoutError):

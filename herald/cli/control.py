@@ -9,15 +9,17 @@ import os
 import signal
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from herald.errors import ConfigError, HeraldError, NotFound, Problem
+from herald.errors import AuditError, ConfigError, HeraldError, NotFound, Problem
 
 if TYPE_CHECKING:
+    from herald.contracts import AuditTrail
     from herald.live.state import Change, StateFile, Trading
     from herald.live.supervise import StopLevel
 
@@ -116,6 +118,9 @@ def halt(
         found.set(scope, TradingState.HALTED, who, why, cancel_all=cancel, flatten=flatten, exits=exits)
     trading = found.read()
     click.echo(f"{_line(trading, scope)}{'' if trading.generation != before else '; nothing changed'}")
+    options = {"new-only": new_only, "cancel": cancel, "flatten": flatten, "exits": exits}
+    said = " ".join(["halt", *(f"--{name}" for name, is_set in options.items() if is_set)])
+    _record_stop(found.folder, file, said, scope, why)
     if any(one.scope == scope for one in trading.pending()):
         click.echo("the run carries out the rest, or the next one if none is running")
 
@@ -129,7 +134,8 @@ def resume(file: Path | None, folder: Path | None, strategy: str | None, symbol:
     from herald.live.state import ACCOUNT, TradingState
 
     found, scope = _open(file, folder, strategy, symbol, make=True)
-    found.resume(scope, _who(), why, TradingState.REDUCING if reduce_only else TradingState.ACTIVE)
+    with _recorded(found.folder, file, "resume --reduce-only" if reduce_only else "resume", scope, why):
+        found.resume(scope, _who(), why, TradingState.REDUCING if reduce_only else TradingState.ACTIVE)
     trading = found.read()
     click.echo(_line(trading, scope))
     if scope != ACCOUNT and ACCOUNT in trading.scopes:
@@ -305,6 +311,58 @@ def _check_names(file: Path, strategy: str | None, symbol: str | None) -> None:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(set(known))) or 'none'}"
             raise NotFound(f"{str(file)!r} trades no {kind} {name!r}; {hint} (with --state any name is taken)")
+
+
+def _trail(folder: Path, file: Path | None) -> AuditTrail | None:
+    """Return the audit trail for what is done in the state folder *folder*."""
+    from herald.clock import WallClock
+    from herald.host.audit import audited_by, open_trail
+
+    source = file or audited_by(folder)
+    if source is None:
+        return None
+    if file is None and not source.exists():
+        raise AuditError(f"what is done in {str(folder)!r} is recorded by {str(source)!r}, which is not there; name the config")
+    return open_trail(source, WallClock())
+
+
+@contextmanager
+def _recorded(folder: Path, file: Path | None, act: str, scope: str, why: str) -> Iterator[None]:
+    """Let something be done only after it is recorded, and record what came of it."""
+    from herald.host.audit import operator
+
+    trail = _trail(folder, file)
+    if trail is None:
+        yield
+        return
+    who = operator()
+    try:
+        trail.record(who, act, scope, why, "asked")
+        try:
+            yield
+        except Exception as error:
+            with suppress(AuditError):
+                trail.record(who, act, scope, why, f"failed: {error}")
+            raise
+        try:
+            trail.record(who, act, scope, why, "done")
+        except AuditError as error:
+            click.echo(f"herald: it is done, and its end is not recorded: {error}", err=True)
+    finally:
+        trail.close()
+
+
+def _record_stop(folder: Path, file: Path | None, act: str, scope: str, why: str) -> None:
+    """Record a stop after it is done: nothing, not even a broken record, may stand in its way."""
+    from herald.host.audit import operator
+
+    try:
+        trail = _trail(folder, file)
+        if trail is not None:
+            trail.record(operator(), act, scope, why, "done")
+            trail.close()
+    except Exception as error:  # whatever it is, trading has stopped, and that is what was asked for
+        click.echo(f"herald: it is done, and it is not in the audit log: {' '.join(str(error).split())}", err=True)
 
 
 def _who() -> str:

@@ -9,6 +9,7 @@ import pluggy
 
 from herald.components import Component
 from herald.contracts import (
+    AuditTrail,
     Cache,
     Connector,
     DataFormat,
@@ -36,6 +37,7 @@ COLLECTED = {
     "herald_middleware": "middleware",
     "herald_caches": "cache",
     "herald_journals": "journal",
+    "herald_audit_trails": "audit",
     "herald_strategies": "strategy",
     "herald_sizers": "sizer",
     "herald_risk_checks": "risk",
@@ -100,6 +102,20 @@ class HeraldHooks:
             @hookimpl
             def herald_journals():
                 yield component("postgres", PostgresSettings, PostgresJournal, "A journal in PostgreSQL.")
+
+        Added in API 1.
+        """
+        return ()
+
+    @hookspec
+    def herald_audit_trails(self) -> Iterable[Component[AuditTrail]]:
+        """Offer records for ``[audit]`` of who did what, which show later changes.
+
+        Called once, when the plugin is loaded.
+
+            @hookimpl
+            def herald_audit_trails():
+                yield component("worm", WormSettings, Worm, "A bucket in which nothing can be overwritten.")
 
         Added in API 1.
         """

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import TypeGuard
 
-from herald.contracts import ExitRule, Middleware, Sizer
+from herald.contracts import AuditTrail, ExitRule, Middleware, Sizer
 from herald.errors import ConfigError, NotFound, PluginError, Problem
 from herald.host.config import ReadConfig, read_config
+from herald.host.defaults import USUAL
 from herald.host.discovery import Catalog, discover
 from herald.host.instruments import resolve_instrument
 from herald.host.parts import Parts, plugin_problem
@@ -22,14 +21,12 @@ from herald.host.problems import in_file_order
 from herald.host.registry import Origin, Registry
 from herald.host.tables import Raw
 from herald.host.trust import open_lock
-from herald.host.uses import uses
+from herald.host.uses import needs_lock, uses
 from herald.model import Timeframe
 
 __all__ = ["Origin", "Plan", "Planned", "PlannedStrategy", "load_plan"]
 
 _MODES = ("backtest", "paper", "live")
-_DEFAULTS = tomllib.loads((files("herald.host") / "defaults.toml").read_text(encoding="utf-8"))["paper_and_live"]
-"""What a run with orders has where the file says nothing; plugin names are data, not code."""
 
 
 def load_plan(path: Path | str, *, environ: Mapping[str, str] | None = None, mode: str | None = None) -> Plan:
@@ -72,7 +69,7 @@ class _Planner:
         middleware = self._middleware(trades)
         caches = parts.tables("cache", "caches", config.caches)
         chosen_formats = self._formats()
-        essential = _DEFAULTS["risk_profile"][mode] if trades else ""
+        essential = USUAL["risk_profile"][mode] if trades else ""
         risk = parts.entries("risk", "risk", parts.with_profile(config.risk, config.risk_profile, essential))
         exits = parts.ordered("exit", "exits", config.exits)
         strategies = self._strategies(exits)
@@ -96,7 +93,8 @@ class _Planner:
             chosen_formats,
             middleware,
             caches,
-            parts.part("journal", "journal", {"use": _DEFAULTS["journal"]} | config.journal) if trades else None,
+            parts.part("journal", "journal", {"use": USUAL["journal"]} | config.journal) if trades else None,
+            self._audit(mode),
             {name: self._pace(name, table) for name, table in config.connectors.items()},
         )
         accepted = config.plugins.accept
@@ -136,13 +134,12 @@ class _Planner:
 
     def _trust(self, mode: str) -> None:
         """Have every import compared with the plugin lock, where the mode or the file asks for it; before any import."""
-        plugins, live = self.config.plugins, self.config.live
-        is_real = mode == "live" and any(live.pin(name)[2] for name in self.config.connectors)
-        if is_real and plugins.require_lock is False:
+        plugins = self.config.plugins
+        if not needs_lock(self.config, mode):
+            return
+        if plugins.require_lock is False:
             what = "is false where real money is at stake: what is imported there must be what somebody locked"
             self.problems.append(Problem("plugins.require_lock", what, f"remove it; herald plugins lock {self.source}"))
-        elif not (mode == "live" if plugins.require_lock is None else plugins.require_lock):
-            return
         try:
             self.registry.trust = open_lock(self.base / plugins.lock, plugins.lock_key, self.catalog)
             return
@@ -153,11 +150,25 @@ class _Planner:
             self.problems.append(plugin_problem("plugins.lock", error))
         self._raise()
 
+    def _audit(self, mode: str) -> Planned[AuditTrail] | None:
+        """Return the audit trail of a run with orders, where its file has one."""
+        table = self.config.audit or {}
+        enabled = table.get("enabled", True)
+        if not isinstance(enabled, bool):
+            self.problems.append(Problem("audit.enabled", f"must be true or false, not {enabled!r}", "remove the line"))
+        pins = [self.config.live.pin(name)[2] for name in self.config.connectors]
+        if mode == "live" and any(pins) and enabled is False:
+            what = "is false where real money is at stake: who did what there must be recorded"
+            self.problems.append(Problem("audit.enabled", what, "remove the line"))
+        if mode == "backtest" or not self.config.is_audited:
+            return None
+        return self.parts.part("audit", "audit", {"use": USUAL["audit"]} | table)
+
     def _middleware(self, trades: bool) -> dict[str, tuple[Planned[Middleware], ...]]:
         """Return the layers of every connector: those it states, or in a run with orders the usual ones."""
         layers = {}
         for name, table in self.config.connectors.items():
-            usual = [{"use": use} for use in _DEFAULTS["middleware"]] if trades else []
+            usual = [{"use": use} for use in USUAL["middleware"]] if trades else []
             stated = table.get("middleware", usual)
             if stated:
                 layers[name] = self.parts.ordered("middleware", f"connectors.{name}.middleware", stated)

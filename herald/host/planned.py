@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from herald.components import Component, Settings
 from herald.contracts import (
+    AuditTrail,
     Cache,
     Connector,
     DataFormat,
@@ -29,6 +30,8 @@ from herald.model import Timeframe
 __all__ = ["Plan", "Planned", "PlannedStrategy"]
 
 T = TypeVar("T")
+_COMPONENTS = {"connectors", "caches", "journal", "audit", "strategies", "risk", "risk_profile", "exits", "observers"}
+"""Tables of the config that components fill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,8 @@ class Plan:
     """By table name."""
     journal: Planned[Journal] | None = None
     """Of a paper or live run; None in a backtest."""
+    audit: Planned[AuditTrail] | None = None
+    """Of a paper or live run whose file asks for it or is a live one."""
     paces: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """(poll_seconds, account_seconds) of every connector, by table name."""
 
@@ -122,7 +127,7 @@ class Plan:
         everything: list[Planned[Any]] = [*self.connectors.values(), *self.caches.values(), *self.risk, *self.observers]
         for layers in self.middleware.values():
             everything += layers
-        everything += [self.journal] if self.journal is not None else []
+        everything += [one for one in (self.journal, self.audit) if one is not None]
         for strategy in self.strategies:
             everything += [strategy.part, *strategy.exits, *strategy.risk]
             everything += [strategy.sizing] if strategy.sizing is not None else []
@@ -150,13 +155,15 @@ class Plan:
     def to_dict(self) -> Raw:
         """Return the resolved configuration, without secrets, ready for JSON."""
         config = self.config.model_dump(
-            mode="json", exclude={"connectors", "caches", "journal", "strategies", "risk", "risk_profile", "exits", "observers"}
+            mode="json",
+            exclude={"connectors", "caches", "journal", "audit", "strategies", "risk", "risk_profile", "exits", "observers"},
         )
         config["herald"]["mode"] = self.mode
         return config | {
             "connectors": {name: _table(part) | self._extras(name) for name, part in self.connectors.items()},
             "caches": {name: _table(part) for name, part in self.caches.items()},
             "journal": None if self.journal is None else _table(self.journal),
+            "audit": None if self.audit is None else _table(self.audit),
             "strategies": {
                 strategy.name: _table(strategy.part)
                 | {
@@ -229,6 +236,8 @@ def _describe(plan: Plan) -> Iterable[str]:
         yield "risk     " + " > ".join(_called(part) for part in plan.risk)
     if plan.journal is not None:
         yield f"journal  {_called(plan.journal)} [{plan.journal.origin}]"
+    if plan.audit is not None:
+        yield f"audit    {_called(plan.audit)} [{plan.audit.origin}]"
     for observer in plan.observers:
         yield f"observer {_called(observer)} [{observer.origin}]"
     account, backtest, live = plan.config.account, plan.config.backtest, plan.config.live

@@ -19,6 +19,7 @@ HOST_WORDS = {
     "middleware": frozenset({"use", "name"}),
     "cache": frozenset({"use"}),
     "journal": frozenset({"use"}),
+    "audit": frozenset({"use", "enabled"}),
     "strategy": frozenset({"use", "connector", "symbols", "timeframe", "exits", "risk", "sizing", "enabled"}),
     "sizer": frozenset({"use"}),
     "risk": frozenset({"use", "name"}),

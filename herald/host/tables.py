@@ -292,6 +292,12 @@ class LiveTable(Table):
 class HeraldConfig(Table):
     """A whole configuration: the host's tables typed, the components' tables as they stand."""
 
+    @property
+    def is_audited(self) -> bool:
+        """Return whether what is done with this file is recorded: where it says so, and in any case in a live one."""
+        stated = self.audit
+        return self.herald.mode == "live" if stated is None else stated.get("enabled", True) is not False
+
     herald: HeraldTable = Field(default_factory=HeraldTable)
     plugins: PluginTable = Field(default_factory=PluginTable)
     account: AccountTable = Field(default_factory=AccountTable)
@@ -313,5 +319,7 @@ class HeraldConfig(Table):
     """Observers, in order."""
     journal: Raw = Field(default_factory=dict)
     """``use`` names the journal of a paper or live run; the rest are its settings."""
+    audit: Raw | None = None
+    """Of a run with orders: who did what. A live file has it unless ``enabled = false``, which is refused for real money."""
     backtest: BacktestTable = Field(default_factory=BacktestTable)
     live: LiveTable = Field(default_factory=LiveTable)

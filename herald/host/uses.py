@@ -8,7 +8,7 @@ from herald.host.discovery import Catalog, Found
 from herald.host.tables import HeraldConfig
 from herald.host.trust import OWN
 
-__all__ = ["named_plugins", "uses"]
+__all__ = ["named_plugins", "needs_lock", "uses"]
 
 
 def uses(config: HeraldConfig) -> Iterator[str]:
@@ -26,8 +26,15 @@ def uses(config: HeraldConfig) -> Iterator[str]:
                 yield from walk(inner)
 
     tables = (*config.connectors.values(), *config.caches.values(), *config.strategies.values())
-    for table in (*tables, config.journal, config.risk_profile, config.risk, config.exits, config.observers):
+    for table in (*tables, config.journal, config.audit, config.risk_profile, config.risk, config.exits, config.observers):
         yield from walk(table)
+
+
+def needs_lock(config: HeraldConfig, mode: str) -> bool:
+    """Return whether a run of *config* in *mode* imports nothing but what is in the plugin lock."""
+    stated = config.plugins.require_lock
+    is_real = mode == "live" and any(config.live.pin(name)[2] for name in config.connectors)
+    return is_real or (mode == "live" if stated is None else stated)
 
 
 def named_plugins(config: HeraldConfig, catalog: Catalog) -> list[Found]:

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -18,12 +18,13 @@ import msgspec
 
 from herald import model
 from herald.clock import DAY, SECOND, Clock, SimClock, WallClock, format_time
-from herald.contracts import Call, Connector, Journal, Middleware, Observer, Standing
+from herald.contracts import AuditTrail, Call, Connector, Journal, Middleware, Observer, Standing
 from herald.engine.book import Ledger
 from herald.engine.engine import Engine
 from herald.engine.feed import Feed
 from herald.engine.risk import EquityTrack, View
 from herald.errors import (
+    AuditError,
     ConfigError,
     HeraldError,
     LeaseError,
@@ -33,6 +34,7 @@ from herald.errors import (
     Problem,
     TransientError,
 )
+from herald.host.audit import mark_audited, operator
 from herald.host.plan import Plan
 from herald.live.chain import GuardedConnector
 from herald.live.chronicle import Chronicle
@@ -163,6 +165,7 @@ class LiveRun:
         driver: The loop.
         standing: How journal, disk, clock and account stand.
         table_of: Connector by symbol.
+        audit: Records privileged acts before they are done; None where nothing is audited.
     """
 
     engine: Engine
@@ -201,6 +204,8 @@ class LiveRun:
         """
         self.plan = plan
         self.standing = Standing()
+        self.audit: AuditTrail | None = None
+        self._doubt = ""
         self.table_of: dict[str, str] = {}
         self.workers: dict[str, Worker] = {}
         self.folder = Path(plan.base) / plan.config.live.state
@@ -270,6 +275,9 @@ class LiveRun:
             connectors = self._brokers(raw, books, instruments, feeds, clock, clocks)
             accounts = {table: connector.account() for table, connector in self._patient(connectors).items()}
             observers = dict(self._observers)
+            if plan.audit is not None and not (self._dry or self._in_memory):
+                self.audit = self._audited(build(plan.audit, clock=self._world), stack)
+                observers[plan.audit.name] = self.audit
             for part in plan.observers:
                 observers[part.name] = build(part, clock=clock)
                 stack.callback(observers[part.name].close)
@@ -293,6 +301,35 @@ class LiveRun:
                     left = self.driver.stop(live.stop_seconds)
             self._errors += [f"{what} did not stop in time" for what in left]
             return self._result(status, accounts, instruments, series)
+
+    def _audited(self, audit: AuditTrail, stack: ExitStack) -> AuditTrail:
+        """Record that a run begins, without which it does not, and how it ends.
+
+        Raises:
+            AuditError: It cannot be recorded.
+        """
+        plan, who = self.plan, operator()
+        stack.callback(audit.close)
+        what = f"{self._task.value} {plan.mode} {Path(plan.source).resolve()}"
+        audit.record(who, "run.begin", what, "", f"config {_digest(plan)[:16]}")
+        mark_audited(self.folder, plan.source)
+
+        def end(kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+            with suppress(AuditError):  # it is over in any case
+                audit.record(who, "run.end", what, "", "done" if error is None else f"failed: {type(error).__name__}: {error}")
+
+        stack.push(end)
+        return audit
+
+    def _watch_audit(self, audit: AuditTrail) -> None:
+        """Write what waits, and let nothing add to a position while decisions cannot be recorded."""
+        audit.tick()
+        if audit.trouble and self.state.effective("", "") is TradingState.ACTIVE:
+            self.reduce(f"audit_unavailable: {audit.trouble}")
+        if audit.doubt != self._doubt:
+            self._doubt = audit.doubt
+            if audit.doubt:
+                self.desk.alert("audit_unsealed", audit.doubt)
 
     def _tables(self) -> list[str]:
         return list(dict.fromkeys(strategy.connector for strategy in self.plan.strategies))
@@ -586,10 +623,9 @@ class LiveRun:
         engine.seal = seal
         self._bring_back(past)
         self._journal = journal
-        digest = hashlib.sha256(json.dumps(plan.to_dict(), sort_keys=True, default=str).encode()).hexdigest()
         versions = {origin.distribution: origin.version for origin in plan.plugins}
         self.spool.start(journal)
-        self.spool.write((RunBegan(clock.now(), plan.mode, digest, versions, os.getpid()),), durable=True)
+        self.spool.write((RunBegan(clock.now(), plan.mode, _digest(plan), versions, os.getpid()),), durable=True)
 
     def _recogniser(self, table: str) -> Callable[[Account], str]:
         """Return what looks at every statement of an account: is it still the one with which the run began?"""
@@ -685,6 +721,8 @@ class LiveRun:
         """Look after the heartbeat, the disk, the clocks, the trading state and the display."""
         if self._heartbeat is not None:
             self._heartbeat.beat()
+        if self.audit is not None:
+            self._watch_audit(self.audit)
         self._measure()
         generation = self.state.check()
         if generation != self._generation:
@@ -976,6 +1014,11 @@ def _free_bytes(place: Path) -> float:
         return float(shutil.disk_usage(place if place.is_dir() else place.parent).free)
     except OSError:
         return 0.0
+
+
+def _digest(plan: Plan) -> str:
+    """Return a hash of the resolved configuration."""
+    return hashlib.sha256(json.dumps(plan.to_dict(), sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _closes(order: model.Order) -> bool:

@@ -6,18 +6,12 @@ Only the end can be cut off without a trace. Whoever must notice that too notes 
 from __future__ import annotations
 
 import hashlib
-import hmac
-from typing import Protocol, Self
+from collections.abc import Callable
 
 __all__ = ["HashChain"]
 
-
-class _Digest(Protocol):
-    def copy(self) -> Self: ...
-
-    def update(self, data: bytes, /) -> None: ...
-
-    def digest(self) -> bytes: ...
+_BLOCK = 64
+"""Bytes that SHA-256 takes at a time; RFC 2104 pads the key to so many."""
 
 
 class HashChain:
@@ -27,14 +21,21 @@ class HashChain:
     changes by everybody who does not have the key.
     """
 
-    def __init__(self, digest: _Digest) -> None:
-        """Link with *digest*, a hash object that has been fed nothing yet; it is only copied."""
-        self._empty = digest
+    def __init__(self, digest: Callable[[bytes], bytes]) -> None:
+        """Link with *digest*, a hash function."""
+        self._digest = digest
 
     @classmethod
     def plain(cls, person: bytes, size: int = 16) -> HashChain:
         """Return a chain without a key: BLAKE2b of *size* bytes, different for every *person* (16 bytes at most)."""
-        return cls(hashlib.blake2b(digest_size=size, person=person))
+        empty = hashlib.blake2b(digest_size=size, person=person)
+
+        def digest(data: bytes) -> bytes:
+            one = empty.copy()  # cheaper than to prepare a new one
+            one.update(data)
+            return one.digest()
+
+        return cls(digest)
 
     @classmethod
     def keyed(cls, key: bytes) -> HashChain:
@@ -45,16 +46,24 @@ class HashChain:
         """
         if len(key) < 16:
             raise ValueError(f"the key has {len(key)} bytes; use 32")
-        return cls(hmac.new(key, digestmod="sha256"))
+        if len(key) > _BLOCK:
+            key = hashlib.sha256(key).digest()
+        padded = key.ljust(_BLOCK, b"\0")
+        inside = hashlib.sha256(bytes(one ^ 0x36 for one in padded))
+        outside = hashlib.sha256(bytes(one ^ 0x5C for one in padded))
+
+        def digest(data: bytes) -> bytes:
+            inner, outer = inside.copy(), outside.copy()  # half the price of the function of the standard library
+            inner.update(data)
+            outer.update(inner.digest())
+            return outer.digest()
+
+        return cls(digest)
 
     def start(self, name: bytes) -> bytes:
         """Return what the hash of record 1 builds on; chains of different *name* never share it."""
-        digest = self._empty.copy()
-        digest.update(name)
-        return digest.digest()
+        return self._digest(name)
 
     def link(self, previous: bytes, number: int, body: bytes) -> bytes:
         """Return the hash of record *number*, which covers every record before it through *previous*."""
-        digest = self._empty.copy()
-        digest.update(previous + number.to_bytes(8, "big") + body)
-        return digest.digest()
+        return self._digest(previous + number.to_bytes(8, "big") + body)

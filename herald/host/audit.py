@@ -1,0 +1,89 @@
+"""The audit trail of a config, opened by a command that does something privileged outside a run."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from herald.clock import Clock
+from herald.components import Services
+from herald.contracts import AuditTrail
+from herald.errors import AuditError, NotFound
+from herald.host.config import read_config
+from herald.host.defaults import USUAL
+from herald.host.discovery import discover
+from herald.host.registry import Registry
+from herald.host.rules import HOST_WORDS
+from herald.host.trust import open_lock
+from herald.host.uses import needs_lock
+
+__all__ = ["MARKER", "audited_by", "mark_audited", "open_trail", "operator"]
+
+MARKER = "audited-by"
+"""File in a state folder that names the config whose audit trail records what is done there."""
+
+
+def operator() -> str:
+    """Return who runs this process, for a record."""
+    try:
+        return f"{getpass.getuser()} (process {os.getpid()})"
+    except (OSError, KeyError, ImportError):  # a container without a name for the user
+        return f"process {os.getpid()}"
+
+
+def open_trail(file: Path, clock: Clock, environ: Mapping[str, str] | None = None) -> AuditTrail | None:
+    """Return the audit trail of the config *file*; None where it has none.
+
+    Raises:
+        AuditError: Its table is wrong.
+        ConfigError: The file is no TOML.
+        NotFound: There is no such file, or no plugin lock where one is needed.
+        PluginError: Its plugin cannot be used, or is not the one in the lock.
+    """
+    config = read_config(file, environ).config
+    if not config.is_audited:
+        return None
+    base = file.resolve().parent
+    catalog = discover([folder for one in config.plugins.paths if (folder := base / Path(one).expanduser()).is_dir()])
+    is_locked = needs_lock(config, config.herald.mode)
+    registry = Registry(catalog, open_lock(base / config.plugins.lock, config.plugins.lock_key, catalog) if is_locked else None)
+    table = {"use": USUAL["audit"]} | (config.audit or {})
+    part = registry.find("audit", str(table["use"])).component
+    try:
+        settings = part.settings.model_validate({key: one for key, one in table.items() if key not in HOST_WORDS["audit"]})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise AuditError(f"{str(file)!r}: audit.{'.'.join(map(str, first['loc']))}: {first['msg']}; correct it") from error
+    trail: AuditTrail = part.build(settings, Services("audit", clock, random.Random(0), base=str(base), state=config.live.state))
+    return trail
+
+
+def mark_audited(folder: Path, source: str) -> None:
+    """Note in the state folder *folder* that the config *source* records what is done there.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).write_text(f"{Path(source).resolve()}\n", encoding="utf-8")
+
+
+def audited_by(folder: Path) -> Path | None:
+    """Return the config that records what is done in the state folder *folder*; None where none does.
+
+    Raises:
+        NotFound: The note cannot be read.
+    """
+    try:
+        return Path((folder / MARKER).read_text(encoding="utf-8").strip())
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotFound(
+            f"{str(folder / MARKER)!r} cannot be read: {error}; name the config instead of its state folder"
+        ) from error

@@ -1,0 +1,11 @@
+"""What a config need not say, from ``defaults.toml``: names of plugins stand there, as data, and nowhere in the core."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+
+__all__ = ["USUAL"]
+
+USUAL = tomllib.loads((files("herald.host") / "defaults.toml").read_text(encoding="utf-8"))["paper_and_live"]
+"""Of a run with orders."""
