@@ -1,6 +1,6 @@
 """A stand-in for the terminal at the other end of the MetaTrader5 extension's pipe.
 
-It speaks the pipe's language over a socket (``wine/pipe.py`` carries the frames) and lets a module with MetaTrader5's
+It speaks the pipe's language over a socket (``genuine/pipe.py`` carries the frames) and lets a module with MetaTrader5's
 interface answer, usually `herald.testing.mt5.terminal`. So the genuine extension does what it always does with
 arguments, records and errors, while account, prices and fills are simulated. Faults that a terminal has on its pipe are
 set here: slowness, hanging up with or without having done what was asked, refusals.

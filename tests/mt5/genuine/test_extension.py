@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.mt5.fixed import FixedTerminal, record
+from tests.mt5.genuine.harness import Pipe, evaluate, pipe
 from tests.mt5.standin import Faults, StandIn
-from tests.mt5.wine.harness import Pipe, evaluate, pipe
 
-pytestmark = [pytest.mark.mt5_wine, pytest.mark.usefixtures("wine")]
+pytestmark = [pytest.mark.mt5_genuine, pytest.mark.usefixtures("genuine")]
 
 LISTED = "repr([each._asdict() for each in {}])"
 

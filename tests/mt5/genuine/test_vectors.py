@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.mt5.wine.harness import MT5, evaluate
+from tests.mt5.genuine.harness import MT5, evaluate
 
-pytestmark = [pytest.mark.mt5_wine, pytest.mark.usefixtures("wine")]
+pytestmark = [pytest.mark.mt5_genuine, pytest.mark.usefixtures("genuine")]
 
 VECTORS: list[dict[str, Any]] = json.loads((MT5 / "vectors.json").read_text(encoding="utf-8"))["vectors"]
 
