@@ -19,7 +19,7 @@ from herald.errors import AuditError
 from herald.model import Event, Order, OrderRequest
 from herald.utils.audit_log import AuditLog, Row, read_audit_key
 
-__all__ = ["Audit", "AuditSettings", "herald_audit_trails"]
+__all__ = ["Audit", "AuditSettings", "herald_audit_trails", "make_key"]
 
 _MOST = 256
 """Order decisions that wait to be written together."""
@@ -77,6 +77,12 @@ class Audit:
         self._lost = 0
         self._trouble = ""
         self._told = 0
+
+    @property
+    def places(self) -> tuple[Path, Path, Path]:
+        """The log, the file of its key, and the file in which its heads are noted."""
+        settings = self._settings
+        return self._folder / settings.file, self._folder / settings.key_file, self._folder / settings.heads
 
     @property
     def trouble(self) -> str:
@@ -142,18 +148,18 @@ class Audit:
 
     def _open(self) -> AuditLog:
         settings = self._settings
-        path = self._folder / settings.file
+        path, key_file, heads = self.places
         return AuditLog(
             path,
-            self._key(path),
+            self._key(path, key_file),
             self._clock,
-            heads=self._folder / settings.heads,
+            heads=heads,
             seal_seconds=settings.seal_seconds,
             seal_records=settings.seal_records,
             rotate_bytes=settings.rotate_bytes,
         )
 
-    def _key(self, log: Path) -> bytes:
+    def _key(self, log: Path, path: Path) -> bytes:
         stated = self._settings.key
         if stated is not None:
             try:
@@ -163,7 +169,6 @@ class Audit:
             if len(key) != 32:
                 raise AuditError("the key of the audit log is not 64 hexadecimal digits; make one: herald audit key")
             return key
-        path = self._folder / self._settings.key_file
         try:
             return read_audit_key(path)
         except FileNotFoundError:

@@ -311,7 +311,9 @@ class LiveRun:
         plan, who = self.plan, operator()
         stack.callback(audit.close)
         what = f"{self._task.value} {plan.mode} {Path(plan.source).resolve()}"
-        audit.record(who, "run.begin", what, "", f"config {_digest(plan)[:16]}")
+        lock = Path(plan.base, plan.config.plugins.lock)
+        locked = hashlib.sha256(lock.read_bytes()).hexdigest()[:16] if lock.is_file() else "none"
+        audit.record(who, "run.begin", what, "", f"config {_digest(plan)[:16]}, plugin lock {locked}")
         mark_audited(self.folder, plan.source)
 
         def end(kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:

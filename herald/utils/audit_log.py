@@ -112,6 +112,7 @@ class _ChainFile:
 
     def __init__(self, path: Path, chain: HashChain, name: bytes) -> None:
         self.path = path
+        self._name = str(path)
         self.chain = chain
         self.number = 0
         self.hash = self.start = chain.start(name)
@@ -129,7 +130,7 @@ class _ChainFile:
             OSError: It cannot be opened or read.
         """
         try:
-            found = os.stat(self.path)
+            found = os.stat(self._name)
         except FileNotFoundError:
             self.close()
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY, 0o600)
@@ -165,23 +166,22 @@ class _ChainFile:
         lines = whole.split(b"\n") if whole else []
         if self.size > _TAIL:
             lines = lines[1:]  # the first one may have lost its beginning
-        self.glue, self.torn = (b"\n" if rest else b""), rest
-        if rest and _parsed(rest) is not None:
-            lines.append(rest)  # all of it is there but its end
-            self.torn = b""
-        elif not rest and lines and _parsed(lines[-1]) is None:
-            self.torn = lines.pop()
+        self.glue = b"\n" if rest else b""
+        lines += [rest] if rest else []  # which may be a whole record that only lacks its end
+        torn: list[bytes] = []
+        while lines and _parsed(lines[-1]) is None:
+            torn.insert(0, lines.pop())
+        self.torn = b"\n".join(torn)
         rows = [row for row in map(_parsed, lines) if row is not None]
         if not rows:
-            if lines or self.size > _TAIL:
+            if self.size > _TAIL:
                 raise AuditError(f"the end of {str(self.path)!r} cannot be read; herald audit verify says more")
             return
         number, body, mac = rows[-1]
         # Without the record before it the last one cannot be checked; then it is as right as the whole log is.
         try:
             before = bytes.fromhex(rows[-2][2].decode()) if len(rows) > 1 else self.start if number == 1 else None
-            is_right = _parsed(lines[-1]) is not None
-            is_right = is_right and (before is None or self.chain.link(before, number, body).hex() == mac.decode())
+            is_right = before is None or self.chain.link(before, number, body).hex() == mac.decode()
             self.number, self.hash = number, bytes.fromhex(mac.decode())
         except ValueError:
             is_right = False
@@ -290,8 +290,9 @@ class AuditLog:
         """
         with self._mutex:
             try:
-                with FileLock(self._lock_path) as lock:
+                if not self._is_known:
                     self.path.parent.mkdir(parents=True, exist_ok=True)
+                with FileLock(self._lock_path) as lock:
                     lock.acquire(self._clock, _WAIT_SECONDS)
                     number = self._extend(rows, durable=durable)
                     if self._heads is not None and number - self._sealed >= self._seal_records:
@@ -339,7 +340,7 @@ class AuditLog:
         file = self._file
         file.catch_up()
         self._is_known = True
-        if file.size > self._rotate_bytes:
+        if file.size > self._rotate_bytes and not (file.torn or file.glue):
             self._put_aside()
         data = b""
         if not file.size:
@@ -423,6 +424,8 @@ def _parsed(line: bytes) -> tuple[int, bytes, bytes] | None:
 
 def _plain(text: str) -> str:
     """Return *text* on one line and of bounded length, without what JSON in UTF-8 cannot hold."""
+    if text.isascii() and text.isprintable() and len(text) <= _LONGEST:
+        return text  # nearly always; what follows costs five times as much
     return " ".join(text.split())[:_LONGEST].encode("utf-8", "replace").decode()
 
 
@@ -548,10 +551,10 @@ class _Walk:
 
     def _tear(self, line: bytes, row: tuple[int, bytes, bytes] | None, name: str) -> bool:
         """Take a line that is no record, or the record behind such a line; return whether that can be."""
-        if self.fragment is None:
-            self.fragment = line
+        if row is None:
+            self.fragment = line if self.fragment is None else self.fragment + b"\n" + line
             return True
-        if row is None or self._record(row).act != TORN or self._record(row).what != _digest(self.fragment):
+        if self.fragment is None or self._record(row).act != TORN or self._record(row).what != _digest(self.fragment):
             self.problem = f"{name}: behind record {self.number} stands a line that is no record"
             return False
         self.fragment = None
@@ -569,7 +572,8 @@ class _Walk:
             self.number, self.previous = row[0] - 1, bytes.fromhex(last)
         except ValueError:
             self.previous = b""  # nothing fits to it
-        self.noted = {each: text for each, text in self.noted.items() if each >= row[0]}
+        for each in [one for one in self.noted if one < row[0]]:
+            del self.noted[each]
         return True
 
     @staticmethod
