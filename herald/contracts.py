@@ -216,6 +216,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         settle_seconds: After this long an order that is not listed was not accepted.
         lockstep: It plays recorded data and waits for the engine: polls may follow one another without a pause.
         starts_at: Where recorded data begins, nanoseconds UTC; 0 for the present, or where that is not known.
+        simulated: Its account is Herald's own: it takes a reduction of any size, and ends protection with the position.
         broker_time: ``Account.time`` is what the broker's own clock showed when it answered, so that clocks can be compared.
     """
 
@@ -233,6 +234,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     lockstep: bool = False
     starts_at: int = 0
     broker_time: bool = False
+    simulated: bool = False
 
 
 class Defect(msgspec.Struct, frozen=True):

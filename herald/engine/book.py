@@ -40,6 +40,7 @@ class BookState(msgspec.Struct, frozen=True):
     entry_fees: float
     entry_order: str
     entry_tag: str
+    tickets: dict[str, float] = {}
 
 
 class Book:
@@ -66,6 +67,7 @@ class Book:
         stale: Whether `position` must be made anew.
         parts: Size steps in a lot; 0 where that is no whole number.
         contract: Units in a lot.
+        tickets: Lots, signed, by the broker's ticket, oldest first; of accounts that keep every trade apart.
     """
 
     __slots__ = (
@@ -90,6 +92,7 @@ class Book:
         "stale",
         "strategy",
         "symbol",
+        "tickets",
         "working",
     )
 
@@ -117,12 +120,14 @@ class Book:
         self.entry_fees = 0.0
         self._entry_order = ""
         self._entry_tag = ""
+        self.tickets: dict[str, float] = {}
 
     @property
     def position(self) -> Position:
         """Return the position as a value."""
         if self.stale:
-            self._position = Position(self.symbol, self.size, self.average_price, self.realized, self._opened)
+            tickets = tuple(self.tickets)
+            self._position = Position(self.symbol, self.size, self.average_price, self.realized, self._opened, tickets)
             self.stale = False
         return self._position
 
@@ -139,6 +144,7 @@ class Book:
             self.entry_fees,
             self._entry_order,
             self._entry_tag,
+            dict(self.tickets),
         )
 
     def load(self, state: BookState) -> None:
@@ -151,6 +157,7 @@ class Book:
         self.entry_fees = state.entry_fees
         self._entry_order = state.entry_order
         self._entry_tag = state.entry_tag
+        self.tickets = dict(state.tickets)
         self.stale = True
 
     def note(self, time: int) -> None:
@@ -158,6 +165,14 @@ class Book:
         self.changes.append(time)
         self.sizes.append(self.size)
         self.entries.append(self.average_price)
+
+    def hold(self, ticket: str, change: float) -> None:
+        """Note that the position with *ticket* changed by *change* lots, signed."""
+        held = self.snap(self.tickets.get(ticket, 0.0) + change)
+        if held:
+            self.tickets[ticket] = held
+        else:
+            self.tickets.pop(ticket, None)
 
     def lots(self, size: float) -> float:
         """Return *size* rounded toward zero to whole steps; see `Instrument.round_size`."""
@@ -392,6 +407,8 @@ class Ledger:
         book.stale = True
         if self._columns is not None:
             self._columns.touch(book)
+        if fill.position:
+            book.hold(fill.position, change)
         book.changes.append(now)
         book.sizes.append(after)
         book.entries.append(book.average_price)

@@ -145,6 +145,7 @@ class Engine:
         view: What risk checks and sizers look at.
         failures: Strategies that were stopped.
         notes: Lines that strategies wrote.
+        split: Makes of a request that passed the gate the orders that the broker needs for it; None in a backtest.
         seal: Gives a request that passed the gate its name at the broker and a permission to be sent; None in a backtest.
     """
 
@@ -172,6 +173,7 @@ class Engine:
         self.notes: list[Note] = []
         self.account = account
         self.seal: Callable[[OrderRequest], tuple[OrderRequest, object]] | None = None
+        self.split: Callable[[OrderRequest], Sequence[OrderRequest]] | None = None
         self.sent = view.sent
         self._went = view.went
         self.changed = view.changed
@@ -180,6 +182,7 @@ class Engine:
         self._by_name: dict[str, Runner] = {}
         self._by_key = {(feed.symbol, feed.span): feed for feed in feeds}
         self._quoted: dict[str, list[Runner]] = {}
+        self._parts: dict[str, tuple[str, ...]] = {}
         self._timer_count = 0
         self._observers: dict[type, tuple[Callable[[Event], None], ...]] = {}
         self._strikes: dict[Callable[[Event], None], int] = {}
@@ -507,6 +510,11 @@ class Engine:
         """Let a request go to the broker."""
         permit = None
         if self.seal is not None:
+            if self.split is not None:
+                parts = self.split(request)
+                if len(parts) > 1:
+                    return self._queue_parts(request, parts, book)
+                request = parts[0]
             request, permit = self.seal(request)
         name, now = request.id, self.now
         self.orders[name] = book.working[name] = order = Order(request, _PENDING, now)
@@ -514,6 +522,15 @@ class Engine:
         self._went.append(name)
         self.commands.append(Submit(request, plain, permit))
         return order
+
+    def _queue_parts(self, request: OrderRequest, parts: Sequence[OrderRequest], book: Book) -> Order:
+        """Let a request go as several orders; return it as the one order that was asked for, which is not one at the broker."""
+        split, self.split = self.split, None
+        try:
+            self._parts[request.id] = tuple(self._queue(part, book, False).id for part in parts)
+        finally:
+            self.split = split
+        return Order(request, _PENDING, self.now)
 
     def _size(self, runner: Runner, book: Book, side: Side, terms: Terms) -> tuple[float, tuple[str, str] | None]:
         """Ask the sizer; return lots, or the refusal."""
@@ -544,7 +561,7 @@ class Engine:
             closes = size > 0 and request.side * book.size < 0 and size == abs(book.size)
             if not closes:
                 return "size_too_small", f"{size} lots of {book.symbol} is below the smallest order, {instrument.min_size}"
-        if size > instrument.max_size:
+        if size > instrument.max_size and not (request.side * book.size < 0 and size <= abs(book.size)):
             return "size_too_large", f"{size} lots of {book.symbol} is above the largest order, {instrument.max_size}"
         if request.reduce_only and request.side * book.size >= 0:
             return "nothing_to_reduce", f"a reduce-only order needs an opposite position in {book.symbol}"
@@ -580,6 +597,8 @@ class Engine:
 
     def cancel(self, order_id: str) -> None:
         """Queue the withdrawal of a working order; nothing happens where it is gone already."""
+        for part in self._parts.get(order_id, ()):
+            self.cancel(part)
         order = self.orders.get(order_id)
         if order is not None and order.is_working:
             self._count_change()

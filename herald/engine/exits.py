@@ -148,26 +148,37 @@ class ExitDesk:
         self._orders.request(book, Side.SELL if book.size > 0 else Side.BUY, size, OrderType.MARKET, _REDUCE, answer.reason)
 
     def _protect(self, book: Book, kind: OrderType, level: float, reason: str) -> None:
-        """Place or tighten the book's own protective order of one kind."""
+        """Place or tighten the book's own protective order of one kind: one order, or one a ticket."""
         is_long = book.size > 0
         side = Side.SELL if is_long else Side.BUY
         parent = f"{book.strategy}:{book.symbol}"
-        for order in book.working.values():
+        mine = [
+            order
+            for order in book.working.values()
+            if order.request.parent == parent and order.request.type is kind and order.request.side is side
+        ]
+        size, covered = abs(book.size), 0.0
+        for order in mine:
             request = order.request
-            if request.parent == parent and request.type is kind and request.side is side:
-                old = request.stop if kind is OrderType.STOP else request.limit
-                if old is None:
-                    raise OrderError(f"{request.type} order {request.id} has no price")
-                tighter = (level > old) == (is_long == (kind is OrderType.STOP)) and level != old
-                size = abs(book.size)
-                if tighter or round(order.remaining, 10) != size:
-                    price = level if tighter else old
-                    whole = book.snap(order.filled + size)
-                    self._orders.modify(order, _moved(request, kind, price, whole, reason if tighter else ""))
-                return
-        stop, limit = (level, None) if kind is OrderType.STOP else (None, level)
-        terms = Terms(limit, stop, reduce_only=True, parent=parent)
-        self._orders.request(book, side, abs(book.size), kind, terms, reason)
+            old = request.stop if kind is OrderType.STOP else request.limit
+            if old is None:
+                raise OrderError(f"{request.type} order {request.id} has no price")
+            tighter = (level > old) == (is_long == (kind is OrderType.STOP)) and level != old
+            wanted = size if len(mine) == 1 else round(order.remaining, 10)
+            if request.position is not None:
+                wanted = abs(book.tickets.get(request.position, 0.0))
+            if not wanted:
+                continue  # what it protected is closed; it is about to be withdrawn
+            covered += wanted
+            if tighter or round(order.remaining, 10) != wanted:
+                price = level if tighter else old
+                whole = book.snap(order.filled + wanted)
+                self._orders.modify(order, _moved(request, kind, price, whole, reason if tighter else ""))
+        missing = book.snap(size - covered)
+        if missing > 0:
+            stop, limit = (level, None) if kind is OrderType.STOP else (None, level)
+            terms = Terms(limit, stop, reduce_only=True, parent=parent)
+            self._orders.request(book, side, missing, kind, terms, reason)
 
 
 def _is_closing(book: Book) -> bool:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from herald.clock import SECOND, Clock
 from herald.contracts import Cancel, Capabilities, Command, Modify, Submit
+from herald.engine.book import Book
 from herald.engine.engine import Engine
 from herald.live.chronicle import Chronicle
 from herald.live.crashpoints import crash_point
@@ -67,12 +68,14 @@ class Account(msgspec.Struct):
         worker: Takes its jobs.
         capabilities: What it can do.
         generation: Returns the generation of the trading state.
+        hedging: It keeps every trade apart, under a ticket of its own.
     """
 
     table: str
     worker: _Worker
     capabilities: Capabilities
     generation: Callable[[], int]
+    hedging: bool = False
 
 
 class Unresolved(msgspec.Struct):
@@ -222,6 +225,54 @@ class Desk:
         """Note that *fills*, all taken, are the broker's whole list up to the last of them."""
         # Told ones do not count: behind one that was told there may be an earlier one that was not.
         self.fills_after[table] = max((one.time for one in fills), default=self.fills_after.get(table, 0))
+
+    # --- parts ------------------------------------------------------------------------------------
+
+    def parts(self, request: OrderRequest) -> Sequence[OrderRequest]:
+        """Return the orders that the broker needs for *request*; itself where one is enough.
+
+        On an account that keeps every trade apart, what closes names the ticket that it closes, oldest first, because "reduce"
+        alone could close somebody else's; what is left of a market order opens. A reduction that is larger than the largest
+        order becomes several.
+        """
+        account = self._accounts[self._route[request.strategy]]
+        book = self._engine.ledger.books[request.strategy, request.symbol]
+        if account.capabilities.simulated or book.size * request.side >= 0 or request.position is not None:
+            return (request,)
+        if not (request.reduce_only or request.type is OrderType.MARKET):
+            return (request,)  # whether it will close or open is not known before it trades
+        pieces: list[tuple[str | None, float]] = []
+        rest = request.size
+        if account.hedging and book.tickets:
+            for ticket, size in _free(book, request):
+                part = book.snap(min(rest, size))
+                if part > 0:
+                    pieces.append((ticket, part))
+                    rest = book.snap(rest - part)
+            if request.reduce_only and pieces:
+                rest = 0.0  # the rest is being closed already
+        whole = [_replace(request, size=size, position=ticket, **_CLOSING) for ticket, size in pieces]
+        largest = book.instrument.max_size
+        if rest > 0 and (pieces or request.reduce_only or rest <= abs(book.size)):
+            while rest > largest:
+                whole.append(_replace(request, size=largest))
+                rest = book.snap(rest - largest)
+        if rest > 0:
+            whole.append(_replace(request, size=rest))
+        if len(whole) == 1:
+            return whole
+        return [_replace(one, id=f"{request.id}.{number}") for number, one in enumerate(whole, 1)]
+
+    def _end_protection(self, account: Account, book: Book) -> None:
+        """Withdraw the protection of what is closed; the broker knows it only as orders that wait."""
+        if account.capabilities.simulated:
+            return
+        own = f"{book.strategy}:{book.symbol}"
+        for order in list(book.working.values()):
+            request = order.request
+            closed = book.size * request.side >= 0 or (request.position is not None and request.position not in book.tickets)
+            if request.parent == own and closed:
+                self._engine.cancel(request.id)
 
     # --- out --------------------------------------------------------------------------------------
 
@@ -487,6 +538,7 @@ class Desk:
         now = self._engine.now
         if self._chronicle.take(mine, order.request, book, rate, now, lambda: self._engine.on_fill(mine)):
             self.alert("fill_out_of_order", f"an execution of order {name} was heard after later ones; the book is mended")
+        self._end_protection(self._accounts[table], book)
         order = self._engine.orders[name]
         self._spool.write((OrderChanged(self._clock.now(), table, order),), kept=self._after_fill)
         if order.status is OrderStatus.PARTIAL:
@@ -668,6 +720,30 @@ class Desk:
 _GONE = "the broker has it no more"
 _PROTECTION = {"sl": OrderType.STOP, "tp": OrderType.LIMIT}
 """Protective orders of a broker by the end of their names."""
+
+
+_CLOSING: dict[str, Any] = {"reduce_only": True, "stop_loss": None, "take_profit": None}
+"""Terms of an order that closes a position by its ticket."""
+
+
+def _free(book: Book, request: OrderRequest) -> list[tuple[str, float]]:
+    """Return (ticket, lots) of what *request* may close, oldest first: what others do not close already, then the rest."""
+    held = {ticket: abs(size) for ticket, size in book.tickets.items() if size * request.side < 0}
+    taken = dict.fromkeys(held, 0.0)
+    for order in book.working.values():
+        other = order.request
+        if (
+            other.position in taken
+            and other.reduce_only
+            and other.parent == request.parent
+            # A market order is about to fill; one that waits is cut to what is left when it does.
+            and (other.type is request.type if request.type is not OrderType.MARKET else other.type is OrderType.MARKET)
+        ):
+            taken[other.position] += order.remaining
+    free = [(ticket, book.snap(max(size - taken[ticket], 0.0))) for ticket, size in held.items()]
+    if request.type is OrderType.MARKET or request.parent:
+        return free
+    return free + [(ticket, book.snap(min(size, taken[ticket]))) for ticket, size in held.items()]
 
 
 def _terms(known: OrderRequest, stated: OrderRequest) -> OrderRequest:

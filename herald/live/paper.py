@@ -321,6 +321,7 @@ class PaperConnector:
             brackets=True,
             modify=True,
             order_events=True,
+            simulated=True,
         )
 
     def instruments(self) -> Sequence[Instrument]:

@@ -192,7 +192,7 @@ class Reconciler:
                 agrees = False
                 continue
             del self._doubts[key]
-            self._believe(table, symbol, held.get(symbol, 0.0), own.get(symbol, 0.0), round(beyond, 10))
+            self._believe(table, symbol, held.get(symbol, 0.0), own.get(symbol, 0.0), round(beyond, 10), seen.positions)
         return agrees
 
     def _own(self, table: str) -> dict[str, float]:
@@ -207,10 +207,18 @@ class Reconciler:
         """Return whether an order in *symbol* is on its way, whose execution could explain a difference."""
         return any(order.request.symbol == symbol and order.status in _ON_THEIR_WAY for _, order in self._working())
 
-    def _believe(self, table: str, symbol: str, held: float, own: float, beyond: float) -> None:
+    def _explains(self, table: str, symbol: str, held: float, own: float, positions: Sequence[Position]) -> bool:
+        """Return whether what the account holds can be what the books hold and something of somebody else's."""
+        books = [book for book in self._engine.ledger.books.values() if book.symbol == symbol]
+        tickets = {ticket for book in books for ticket in book.tickets}
+        if self._accounts[table].hedging and tickets:  # every trade has its owner
+            mine = sum(one.size for one in positions if one.symbol == symbol and tickets.intersection(one.tickets))
+            return abs(mine - own) < _DUST
+        return own == 0 or (held * own > 0 and abs(held) >= abs(own) - _DUST)
+
+    def _believe(self, table: str, symbol: str, held: float, own: float, beyond: float, positions: Sequence[Position]) -> None:
         """Decide about a difference that stayed."""
-        explained = own == 0 or (held * own > 0 and abs(held) >= abs(own) - _DUST)
-        if not explained:
+        if not self._explains(table, symbol, held, own, positions):
             self._mismatches[table, symbol] = beyond - self.external.get((table, symbol), 0.0)
             self._reduce(
                 f"position_mismatch: the broker holds {held:g} lots of {symbol}, the books {own:g}; find out who closed or "

@@ -613,7 +613,8 @@ class LiveRun:
             if lockstep:
                 clocks[table].now = clock.now
             self.workers[table] = worker
-            desks[table] = DeskAccount(table, worker, connector.capabilities(), lambda: self._generation)
+            hedging = self._accounts[table].mode is AccountMode.HEDGING
+            desks[table] = DeskAccount(table, worker, connector.capabilities(), lambda: self._generation, hedging)
         ids = {table: account.id for table, account in self._accounts.items()}
 
         def seal(request: OrderRequest) -> tuple[OrderRequest, object]:
@@ -623,6 +624,7 @@ class LiveRun:
             return request, self._permit(request)
 
         engine.seal = seal
+        engine.split = self.desk.parts
         self._bring_back(past)
         self._journal = journal
         versions = {origin.distribution: origin.version for origin in plan.plugins}

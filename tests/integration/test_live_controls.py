@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from herald.clock import WallClock
 from herald.components import component
 from herald.host.plan import load_plan
 from herald.live.state import StateFile
-from herald.model import Alerted, Order, StateSet
+from herald.model import Alerted, Order, OrderRequest, Side, StateSet
 from herald.plugins.journal.sqlite import JournalSettings, SqliteJournal
 from herald.plugins.simbroker import SimBrokerConnector, SimBrokerSettings
 from herald.results import RunResult
@@ -150,12 +151,16 @@ def ctx_of(run: LiveRun, name: str = "trend") -> Any:
     return runner.context
 
 
-def stranger(broker: SimBroker) -> SimBrokerConnector:
-    """Return a second client of the same account, which is not Herald."""
+@contextmanager
+def stranger(broker: SimBroker) -> Iterator[SimBrokerConnector]:
+    """Give a second client of the same account, which is not Herald."""
     settings = SimBrokerSettings(address=broker.address, token=broker.terms.token)
     one = component("simbroker", SimBrokerSettings, SimBrokerConnector).build(settings, make_services())
     one.connect()
-    return one
+    try:
+        yield one
+    finally:
+        one.disconnect()
 
 
 def held(broker: SimBroker, symbol: str = "EURUSD") -> float:
@@ -373,3 +378,146 @@ def test_an_account_that_changes_without_a_reconnect_is_noticed(netting: SimBrok
     drive(netting, live_file(netting, tmp_path), steps)
 
     assert ["account_mismatch"] == JournalReader(tmp_path / "state" / "journal.sqlite").alerts()
+
+
+# --- accounts that keep every trade apart -------------------------------------------------------------
+
+TWO = """
+[strategies.other]
+use       = "idle"
+symbols   = ["EURUSD"]
+timeframe = "1m"
+"""
+GUARD = '''
+"""Wants a stop two percent below the entry, at every quote."""
+
+from herald import Protect, Settings, component, hookimpl
+
+
+class Fields(Settings):
+    fraction: float = 0.02
+
+
+class Guard:
+    def __init__(self, settings, services):
+        self.fraction = settings.fraction
+
+    def check(self, position, event, ctx):
+        sign = 1 if position.size > 0 else -1
+        return Protect("guard", stop_loss=position.average_price * (1 - sign * self.fraction))
+
+
+@hookimpl
+def herald_exits():
+    yield component("guard", Fields, Guard, "For tests.")
+'''
+EXITS = """
+[[exits]]
+use = "guard"
+"""
+
+
+def trade(run: LiveRun, side: int, size: float, name: str = "trend", **terms: Any) -> Callable[[], Any]:
+    """Trade at market; return whether all of it is done."""
+    ctx = ctx_of(run, name)
+    before = ctx.position("EURUSD").size
+    order = (ctx.buy if side > 0 else ctx.sell)("EURUSD", size, **terms)
+    assert not order.code, order.reason
+    return lambda: abs(ctx.position("EURUSD").size - (before + side * size)) < 1e-9
+
+
+def by_tag(broker: SimBroker) -> list[float]:
+    """Return the open positions of the account, oldest first."""
+    return [one.size for one in broker.book().positions]
+
+
+@pytest.fixture
+def hedging(tmp_path: Path) -> Iterator[SimBroker]:
+    with SimBroker.start(
+        tmp_path / "book.sqlite", mode="hedging", tick_seconds=0.05, settle_seconds=0.3, history_days=0.001
+    ) as one:
+        yield one
+
+
+def test_a_strategy_closes_its_own_tickets_and_nobody_elses(hedging: SimBroker, tmp_path: Path) -> None:
+    file = live_file(hedging, tmp_path, TWO, external=("warmup_bars       = 0", 'warmup_bars       = 0\nexternal = "ignore"'))
+    with stranger(hedging) as outside:
+        outside.submit(OrderRequest("outside-1", "", "EURUSD", Side.BUY, 0.5))  # the oldest of all
+    seen: list[list[float]] = []
+
+    def steps(run: LiveRun) -> Steps:
+        yield trade(run, 1, 0.3, "other")
+        yield trade(run, 1, 0.1)
+        yield trade(run, 1, 0.2)
+        seen.append(by_tag(hedging))
+        ctx_of(run).close("EURUSD")
+        yield lambda: ctx_of(run).position("EURUSD").size == 0
+        seen.append(by_tag(hedging))
+
+    def next_run(run: LiveRun) -> Steps:  # tickets are known again after a restart
+        yield trade(run, 1, 0.1)
+        ctx_of(run, "other").target("EURUSD", -0.2)
+        yield lambda: ctx_of(run, "other").position("EURUSD").size == -0.2
+        seen.append(by_tag(hedging))
+
+    drive(hedging, file, steps)
+    drive(hedging, file, next_run)
+
+    assert [[0.5, 0.3, 0.1, 0.2], [0.5, 0.3], [0.5, 0.1, -0.2]] == seen
+    assert [] == hedging.book().verify()
+
+
+def test_protection_that_herald_keeps_ends_with_what_it_protects(broker: SimBroker, tmp_path: Path) -> None:
+    (tmp_path / "guard.py").write_text(GUARD, encoding="utf-8")
+
+    def waiting() -> list[float]:
+        return sorted(one.remaining for one in broker.book().orders if one.is_working)
+
+    def steps(run: LiveRun) -> Steps:
+        hedging = broker.book().state.mode == "hedging"
+        yield trade(run, 1, 0.1)
+        yield lambda: waiting() == [0.1]
+        yield trade(run, 1, 0.2)
+        yield lambda: waiting() == ([0.1, 0.2] if hedging else [0.3])
+        ctx_of(run).close("EURUSD")
+        yield lambda: ctx_of(run).position("EURUSD").size == 0
+        yield lambda: waiting() == []
+        yield lambda: not ctx_of(run).orders()
+
+    drive(broker, live_file(broker, tmp_path, EXITS), steps)
+
+    assert [] == broker.book().verify()
+
+
+def test_a_stop_that_fills_closes_its_ticket_alone(hedging: SimBroker, tmp_path: Path) -> None:
+    (tmp_path / "guard.py").write_text(GUARD, encoding="utf-8")
+
+    def steps(run: LiveRun) -> Steps:
+        hedging.control.set_price("EURUSD", 1.1)
+        yield trade(run, 1, 0.1, "other")
+        yield trade(run, 1, 0.2)
+        yield lambda: 2 == sum(one.is_working for one in hedging.book().orders)
+        hedging.control.set_price("EURUSD", 1.05)
+        yield lambda: ctx_of(run).position("EURUSD").size == 0 == ctx_of(run, "other").position("EURUSD").size
+        yield lambda: not ctx_of(run).orders() and not ctx_of(run, "other").orders()
+
+    drive(hedging, live_file(hedging, tmp_path, TWO + EXITS), steps)
+
+    assert [] == by_tag(hedging)
+    assert [] == [one for one in hedging.book().orders if one.is_working]
+
+
+def test_a_position_larger_than_the_largest_order_is_flattened(broker: SimBroker, tmp_path: Path) -> None:
+    more = "[instruments.EURUSD]\nmax_size = 0.2\n"
+
+    def steps(run: LiveRun) -> Steps:
+        for size in (0.2, 0.15, 0.2):
+            yield trade(run, 1, size)
+        assert "size_too_large" == ctx_of(run).buy("EURUSD", 0.21).code
+        StateFile(tmp_path / "state", WallClock()).halt_account("test", "flatten it", flatten=True)
+        yield lambda: ctx_of(run).position("EURUSD").size == 0
+
+    drive(broker, live_file(broker, tmp_path, more), steps)
+
+    assert 0.0 == held(broker)
+    assert [] == broker.book().verify()

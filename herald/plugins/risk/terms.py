@@ -203,7 +203,7 @@ class ValidTerms:
         size, step = request.size, instrument.size_step
         if not 0 < size < math.inf:
             return f"size {size!r} of {request.symbol} is not a positive number; the smallest is {instrument.min_size:g} lots"
-        if size > instrument.max_size:
+        if size > instrument.max_size and not view.reduces(request):  # a position that outgrew it is closed by several orders
             return f"size {size:.10g} of {request.symbol} is above the largest order, {instrument.max_size:.10g} lots"
         if size < instrument.min_size:
             held = view.position(request.strategy, request.symbol).size

@@ -143,6 +143,7 @@ class Stand:
         past: Past | None = None,
         resumed: int = 0,
         strategy: Any = None,
+        hedging: bool = False,
         **capabilities: Any,
     ) -> None:
         self.clock = FakeClock()
@@ -162,7 +163,7 @@ class Stand:
         for symbol in SYMBOLS:
             market.take(Quote(symbol, self.clock.now(), 1.1, 1.1001))
         promised = {"trading": True, "settle_seconds": 10.0} | capabilities
-        self.accounts = {TABLE: DeskAccount(TABLE, self.worker, Capabilities(**promised), lambda: 1)}
+        self.accounts = {TABLE: DeskAccount(TABLE, self.worker, Capabilities(**promised), lambda: 1, hedging)}
         self.desk = Desk(
             self.engine,
             self.spool,  # type: ignore[arg-type]
@@ -173,6 +174,7 @@ class Stand:
             lambda request: "permit again",
         )
         self.engine.seal = lambda request: (_tagged(request), "permit")
+        self.engine.split = self.desk.parts
         symbols = dict.fromkeys(SYMBOLS, TABLE)
         self.reconciler = Reconciler(self.engine, self.desk, self.accounts, symbols, self.clock, external, self.reductions.append)
         if past is not None:
