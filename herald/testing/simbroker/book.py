@@ -61,6 +61,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         changed: When it last changed.
         code: Of a refusal.
         text: The same in words.
+        then: Price of the limit order that a triggered stop becomes; None of a plain stop.
     """
 
     number: int
@@ -86,6 +87,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     changed: int
     code: str = ""
     text: str = ""
+    then: float | None = None
 
     @property
     def is_working(self) -> bool:
@@ -121,6 +123,8 @@ class Deal(msgspec.Struct, frozen=True, kw_only=True):
         type: Type of the order that traded.
         parent: Number of the order whose position that order protects; 0 for none.
         parent_tag: Tag of that one.
+        entry: ``in`` opened or added, ``out`` closed, ``inout`` turned the position, ``out_by`` closed it by another one.
+        swap: Interest that the closed part had gathered, account currency.
     """
 
     number: int
@@ -138,6 +142,8 @@ class Deal(msgspec.Struct, frozen=True, kw_only=True):
     type: str = ""
     parent: int = 0
     parent_tag: str = ""
+    entry: str = ""
+    swap: float = 0.0
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +157,8 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
         average: Mean price.
         realized: Profit of what was closed of it, quote currency.
         opened: When, nanoseconds UTC.
+        swap: Interest gathered so far, account currency; it is paid with the deals that close.
+        changed: When it last changed, nanoseconds UTC.
     """
 
     ticket: int
@@ -160,6 +168,8 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     average: float
     realized: float
     opened: int
+    swap: float = 0.0
+    changed: int = 0
 
 
 class LogEntry(msgspec.Struct, frozen=True, array_like=True):
@@ -299,7 +309,7 @@ class Book:
     def keep_deal(self, deal: Deal) -> None:
         """Write *deal* and let the balance follow; a number that is there already is an error."""
         self._sql.execute("INSERT INTO deals VALUES (?, ?, ?)", (deal.number, deal.time, _encode(deal)))
-        balance = round(self.state.balance + deal.profit - deal.fee, 8)
+        balance = round(self.state.balance + deal.profit + deal.swap - deal.fee, 8)
         self.state = msgspec.structs.replace(self.state, balance=balance)
 
     def keep_holding(self, holding: Holding) -> None:
@@ -326,6 +336,13 @@ class Book:
         """Return the first order that was asked for with *tag*, None where there is none."""
         row = self._sql.execute("SELECT body FROM orders WHERE asked = ? ORDER BY number LIMIT 1", (tag,)).fetchone()
         return None if row is None else _entry(row[0])
+
+    def over(self, since: int, until: int) -> list[Entry]:
+        """Return the orders that do not work any more and changed last in ``[since, until]``, oldest first."""
+        rows = self._sql.execute(
+            "SELECT body FROM orders WHERE working = 0 AND changed >= ? AND changed <= ? ORDER BY number", (since, until)
+        )
+        return [_entry(body) for (body,) in rows]
 
     def tagged(self, tag: str, since: int) -> list[Entry]:
         """Return the orders that show *tag* and were placed or changed at or after *since*, oldest first."""
@@ -456,7 +473,7 @@ class BookView(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
     def _wrong_money(self) -> Sequence[str]:
-        balance = self.state.start + sum(one.profit - one.fee for one in self.deals)
+        balance = self.state.start + sum(one.profit + one.swap - one.fee for one in self.deals)
         if abs(balance - self.state.balance) > 1e-6 * max(1.0, abs(balance)):
             return [f"the balance is {self.state.balance:g}; profits and fees make it {balance:g}"]
         return []

@@ -49,6 +49,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     expires: int | None = None
     reduce_only: bool = False
     position: int = 0
+    then: float | None = None
 
 
 class Exchange:
@@ -130,6 +131,7 @@ class Exchange:
             price = tick.bid if one.size > 0 else tick.ask
             profit += (price - one.average) * one.size * symbol.contract_size * rate
             used += self._margin(symbol, abs(one.size), price, rate)
+        profit += sum(one.swap for one in self.book.holdings.values())
         equity = round(state.balance + profit, 8)
         return {
             "id": terms.account,
@@ -185,6 +187,7 @@ class Exchange:
             expires=expires,
             reduce_only=wanted.reduce_only or wanted.position != 0,
             position=wanted.position,
+            then=wanted.then,
             placed=now,
             changed=now,
         )
@@ -210,7 +213,7 @@ class Exchange:
         if price is not None:
             if entry.time_in_force == "fok":
                 self.shares.pop(number, None)
-            self._fill(entry, price, now)
+            self._hit(entry, price, tick, now)
         entry = self.book.working.get(number)
         if entry is not None and entry.time_in_force in ("ioc", "fok"):
             self._end(entry, "cancelled", now, "not_filled", "what could not trade at once was withdrawn")
@@ -298,7 +301,9 @@ class Exchange:
             raise Refusal("bad_expiry", "an order good till a date needs one in the future")
         if (entry.price is None) != (entry.type == "market"):
             raise Refusal("bad_price", f"a {entry.type} order has {'no' if entry.type == 'market' else 'a'} price")
-        for level in (entry.price, entry.stop_loss, entry.take_profit):
+        if entry.then is not None and entry.type != "stop":
+            raise Refusal("bad_price", f"a {entry.type} order becomes no limit order")
+        for level in (entry.price, entry.then, entry.stop_loss, entry.take_profit):
             if level is not None and not 0 < level < math.inf:
                 raise Refusal("bad_price", f"{level!r} is no price")
         tick = self.market.tick(entry.symbol, now)
@@ -359,7 +364,18 @@ class Exchange:
                 continue
             price = _hit(entry, tick)
             if price is not None:
-                self._fill(entry, price, now)
+                self._hit(entry, price, tick, now)
+
+    def _hit(self, entry: Entry, price: float, tick: Tick, now: int) -> None:
+        """Trade what the price triggered; a stop that becomes a limit order trades where that may."""
+        if entry.then is None:
+            self._fill(entry, price, now)
+            return
+        entry = _replace(entry, type="limit", price=entry.then, then=None, changed=now)
+        self._keep(entry)
+        at = _hit(entry, tick)
+        if at is not None:
+            self._fill(entry, at, now)
 
     def recover(self, now: int) -> None:
         """Withdraw what the death of the broker left half done."""
@@ -426,7 +442,12 @@ class Exchange:
         fresh = Holding(ticket=ticket, tag=entry.tag, symbol=entry.symbol, size=0.0, average=0.0, realized=0.0, opened=now)
         before = self.book.holdings.get(ticket, fresh)
         after, realized = _after(before, entry.side * size, price, symbol.contract_size)
-        self.book.keep_holding(after)
+        closed = 0.0 if before.size * entry.side >= 0 else min(size, abs(before.size)) / abs(before.size)
+        swap = round(before.swap * closed, 8)
+        self.book.keep_holding(_replace(after, swap=round(before.swap - swap, 8), changed=now))
+        kind = (
+            "in" if not closed else "inout" if after.size * before.size < 0 else "out_by" if entry.type == "close_by" else "out"
+        )
         deal = Deal(
             number=self.book.number_deal(),
             order=entry.number,
@@ -442,9 +463,42 @@ class Exchange:
             type=entry.type,
             parent=entry.parent,
             parent_tag=entry.parent_tag,
+            entry=kind,
+            swap=swap,
         )
         self.book.keep_deal(deal)
         return deal
+
+    def close_by(self, ticket: int, by: int, tag: str, now: int) -> Entry:
+        """Close a position by one of the other side, as far as both reach; return the order.
+
+        Each is closed at the price at which the second was opened, so only the first has a profit.
+
+        Raises:
+            Refusal: One of them is not there, they do not match, or the account nets.
+        """
+        one, other = self.book.holdings.get(ticket), self.book.holdings.get(by)
+        if one is None or other is None:
+            raise Refusal("unknown_position", f"no position {ticket if one is None else by}")
+        if self.terms.mode != "hedging" or one.symbol != other.symbol or one.size * other.size >= 0:
+            raise Refusal("bad_close_by", f"positions {ticket} and {by} do not close one another")
+        size, first = min(abs(one.size), abs(other.size)), None
+        for held in (one, other):
+            number = self.book.number_order()
+            side = -1 if held.size > 0 else 1
+            entry = Entry(
+                number=number, asked=tag, tag=tag, symbol=held.symbol, side=side, size=size, type="close_by", reduce_only=True,
+                position=held.ticket, placed=now, changed=now,
+            )  # fmt: skip
+            self._trade(entry, size, other.average, now)
+            first = first or self.book.order(number) or entry
+        assert first is not None
+        return first
+
+    def accrue(self, ticket: int, amount: float, now: int) -> None:
+        """Add interest, account currency, to a position."""
+        held = self.book.holdings[ticket]
+        self.book.keep_holding(_replace(held, swap=round(held.swap + amount, 8), changed=now))
 
     def bust(self, number: int, now: int) -> Deal:
         """Take a deal back: a deal the other way round, at the same price, without its profit and fee.
