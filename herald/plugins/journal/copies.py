@@ -151,12 +151,12 @@ def archive(connection: sqlite3.Connection, meta: Meta, last: int, path: Path) -
         number = meta.base
         with closing(connect(partial, "rw")) as copy:
             while rows := connection.execute(
-                f"SELECT {_COLUMNS} FROM records WHERE number > ? AND number <= ? ORDER BY number LIMIT ?",  # noqa: S608
+                f"SELECT {_COLUMNS} FROM records WHERE number > ? AND number <= ? ORDER BY number LIMIT ?",  # noqa: S608 - names
                 (number, last, _PAGE_ROWS),
             ).fetchall():
                 number = rows[-1][0]
                 with transaction(copy):
-                    copy.executemany(f"INSERT INTO records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
+                    copy.executemany(f"INSERT INTO records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608 - names
             with transaction(copy):
                 whole = meta._replace(role="archive", head=last, head_hash=digest)
                 write_meta(copy, whole)
