@@ -417,6 +417,38 @@ class Ledger:
         self._balances.append(balance)
         return True
 
+    def adopt(
+        self, book: Book, size: float, price: float, opened: int, tickets: Mapping[str, float], profit: float, now: int
+    ) -> None:
+        """Let *book* hold what somebody else's trades made of it; no trade of its own comes of that.
+
+        Args:
+            book: Of positions that Herald did not open.
+            size: Lots, signed; 0 for none any more.
+            price: Mean entry price.
+            opened: When it was opened, nanoseconds UTC.
+            tickets: Lots, signed, by ticket.
+            profit: Of what others closed of it, account currency.
+            now: The engine's time, nanoseconds UTC.
+        """
+        before = book.state()
+        worth = size * price * book.contract if size else 0.0
+        book.load(
+            BookState(
+                book.strategy, book.symbol, size, price if size else _FLAT, before.realized, before.realized - worth,
+                opened if size else 0, 0.0, "", "", dict(tickets),
+            )
+        )  # fmt: skip
+        self.open.pop(book.key, None)
+        if size:
+            self.open[book.key] = book
+        if self._columns is not None:
+            self._columns.touch(book)
+        book.note(now)
+        self.balance += profit
+        self._times.append(now)
+        self._balances.append(self.balance)
+
     def open_books(self) -> list[Book]:
         """Return every book that is not flat, in config order."""
         if len(self.open) < 2:

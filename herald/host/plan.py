@@ -24,9 +24,11 @@ from herald.host.trust import open_lock
 from herald.host.uses import needs_lock, uses
 from herald.model import Timeframe
 
-__all__ = ["Origin", "Plan", "Planned", "PlannedStrategy", "load_plan"]
+__all__ = ["EXTERNAL", "Origin", "Plan", "Planned", "PlannedStrategy", "load_plan"]
 
 _MODES = ("backtest", "paper", "live")
+EXTERNAL = "external"
+"""Name of the books of positions that somebody else opened."""
 
 
 def load_plan(path: Path | str, *, environ: Mapping[str, str] | None = None, mode: str | None = None) -> Plan:
@@ -73,6 +75,8 @@ class _Planner:
         risk = parts.entries("risk", "risk", parts.with_profile(config.risk, config.risk_profile, essential))
         exits = parts.ordered("exit", "exits", config.exits)
         strategies = self._strategies(exits)
+        if mode == "live" and config.live.external == "adopt":
+            self._check_adoption(exits)
         observers = parts.ordered("observer", "observers", config.observers)
         self._instruments()
         names = [one.full_name for one in self.registry.of_kind("format")]
@@ -96,6 +100,7 @@ class _Planner:
             parts.part("journal", "journal", {"use": USUAL["journal"]} | config.journal) if trades else None,
             self._audit(mode),
             {name: self._pace(name, table) for name, table in config.connectors.items()},
+            exits,
         )
         accepted = config.plugins.accept
         found = self.registry.validate(plan)
@@ -229,6 +234,16 @@ class _Planner:
             except PluginError as error:
                 self.problems.append(plugin_problem(where, error))
         return chosen
+
+    def _check_adoption(self, exits: tuple[Planned[ExitRule], ...]) -> None:
+        """Positions of others are adopted under the exits of the file, in books with a name of their own."""
+        if not exits:
+            what = '"adopt" puts positions of others under the exits of the file, and it has none'
+            self.problems.append(Problem("live.external", what, 'add [[exits]], or write external = "refuse"'))
+        for name in self.config.strategies:
+            if name == EXTERNAL or name.startswith(f"{EXTERNAL}_"):
+                what = f"{name!r} is the name under which positions of others are adopted"
+                self.problems.append(Problem(f"strategies.{name}", what, "choose another"))
 
     # --- strategies -------------------------------------------------------------------------------
 

@@ -121,6 +121,8 @@ class Plan:
     """Of a paper or live run whose file asks for it or is a live one."""
     paces: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """(poll_seconds, account_seconds) of every connector, by table name."""
+    exits: tuple[Planned[ExitRule], ...] = ()
+    """Those of the file, which strategies without their own have, and positions that are adopted."""
 
     def chosen(self, kind: str) -> Sequence[Planned[Any]]:
         """Return the components of one kind, in file order."""

@@ -68,6 +68,10 @@ class Chronicle:
             del steps[:-_KEPT]
         return late
 
+    def forget(self, book: Book) -> None:
+        """Let what was applied to *book* stand as it is: it was set to something else than its executions make of it."""
+        self._steps.pop(book.key, None)
+
     def _watch(self, step: _Step, apply: Callable[[], object]) -> None:
         """Apply a step and note what it did."""
         ledger = self._ledger

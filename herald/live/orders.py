@@ -23,6 +23,7 @@ from herald.live.messages import Ask, CancelOrder, ChangeOrder, Found, Job, Look
 from herald.live.recovery import Past
 from herald.live.spool import Spool
 from herald.model import (
+    Adopted,
     Alert,
     Alerted,
     CancelIntended,
@@ -273,6 +274,31 @@ class Desk:
             closed = book.size * request.side >= 0 or (request.position is not None and request.position not in book.tickets)
             if request.parent == own and closed:
                 self._engine.cancel(request.id)
+
+    # --- positions of others ----------------------------------------------------------------------
+
+    def adopt(self, table: str, book: Book, size: float, price: float, opened: int, tickets: Mapping[str, float]) -> None:
+        """Let *book* hold a position that somebody else opened, changed or closed, and tell a person."""
+        engine, held = self._engine, book.size
+        profit = 0.0
+        if held and (size * held <= 0 or abs(size) < abs(held)):
+            # Others closed it, at a price that only they know; the books go on from the price of now.
+            closed = held - size if size * held > 0 else held
+            market = engine.market_data
+            mark = market.bid(book.symbol) if held > 0 else market.ask(book.symbol)
+            profit = (mark - book.average_price) * closed * book.contract * market.rate(book.symbol)
+            profit = profit if math.isfinite(profit) else 0.0
+        now = self._clock.now()
+        self._spool.write((Adopted(now, table, book.strategy, book.symbol, size, price, opened, dict(tickets), profit),))
+        engine.ledger.adopt(book, size, price, opened, tickets, profit, engine.now)
+        self._chronicle.forget(book)
+        self._end_protection(self._accounts[table], book)
+        if size:
+            self.alert(
+                "external_position", f"{size:g} lots of {book.symbol} are not Herald's and are adopted as {book.strategy!r}"
+            )
+        else:
+            self.alert("external_closed", f"the position in {book.symbol} that was not Herald's is closed")
 
     # --- out --------------------------------------------------------------------------------------
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 from herald.clock import Clock
+from herald.engine.book import Book
 from herald.engine.engine import Engine
 from herald.live.crashpoints import crash_point
 from herald.live.messages import Snapshot
@@ -62,6 +64,7 @@ class Reconciler:
         clock: Clock,
         policy: External,
         reduce: Callable[[str], None],
+        adopters: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Prepare.
 
@@ -73,6 +76,7 @@ class Reconciler:
             clock: Tells the time of the run.
             policy: What to do about positions that no book explains.
             reduce: Allows nothing but reductions from now on, for the reason given.
+            adopters: Name of the books that take over positions of others, by table; where the policy is to adopt them.
         """
         self.external: dict[tuple[str, str], float] = {}
         self.ready: set[str] = set()
@@ -84,6 +88,7 @@ class Reconciler:
         self._clock = clock
         self._policy = policy
         self._reduce = reduce
+        self._adopters = adopters
         self._doubts: dict[tuple[str, str], _Difference] = {}
         self._mismatches: dict[tuple[str, str], float] = {}
         self._absent: dict[str, int] = {}  # protection that a snapshot did not list, and how many more looked for it
@@ -209,8 +214,7 @@ class Reconciler:
 
     def _explains(self, table: str, symbol: str, held: float, own: float, positions: Sequence[Position]) -> bool:
         """Return whether what the account holds can be what the books hold and something of somebody else's."""
-        books = [book for book in self._engine.ledger.books.values() if book.symbol == symbol]
-        tickets = {ticket for book in books for ticket in book.tickets}
+        tickets = self._tickets(table, symbol)
         if self._accounts[table].hedging and tickets:  # every trade has its owner
             mine = sum(one.size for one in positions if one.symbol == symbol and tickets.intersection(one.tickets))
             return abs(mine - own) < _DUST
@@ -218,6 +222,9 @@ class Reconciler:
 
     def _believe(self, table: str, symbol: str, held: float, own: float, beyond: float, positions: Sequence[Position]) -> None:
         """Decide about a difference that stayed."""
+        adopted = self._engine.ledger.books.get((self._adopters.get(table, ""), symbol))
+        if adopted is not None:
+            own = round(own - adopted.size, 10)
         if not self._explains(table, symbol, held, own, positions):
             self._mismatches[table, symbol] = beyond - self.external.get((table, symbol), 0.0)
             self._reduce(
@@ -225,14 +232,42 @@ class Reconciler:
                 "turned the position, correct it at the broker, and resume"
             )
             return
+        if adopted is not None:
+            self._adopt(table, adopted, round(held - own, 10), held, positions)
+            return
         self.external[table, symbol] = beyond
         if beyond == 0:
             self._desk.alert("external_closed", f"the position in {symbol} that was not Herald's is closed")
         elif self._policy == "refuse":
             self._reduce(f"external_position: {beyond:g} lots of {symbol} are not Herald's; close them, or set [live] external")
         else:
-            what = "adopted" if self._policy == "adopt" else "left alone"
-            self._desk.alert("external_position", f"{beyond:g} lots of {symbol} are not Herald's and are {what}")
+            why = ": the file does not trade it" if self._policy == "adopt" else ""
+            self._desk.alert("external_position", f"{beyond:g} lots of {symbol} are not Herald's and are left alone{why}")
+
+    def _tickets(self, table: str, symbol: str) -> set[str]:
+        """Return the tickets of the strategies' books in a symbol."""
+        adopter = self._adopters.get(table)
+        books = [one for one in self._engine.ledger.books.values() if one.symbol == symbol and one.strategy != adopter]
+        return {ticket for book in books for ticket in book.tickets}
+
+    def _adopt(self, table: str, book: Book, size: float, held: float, positions: Sequence[Position]) -> None:
+        """Let *book* hold *size* lots: what the account holds beyond the strategies' books."""
+        of_symbol = [one for one in positions if one.symbol == book.symbol]
+        tickets: dict[str, float] = {}
+        if self._accounts[table].hedging:
+            mine = self._tickets(table, book.symbol)
+            of_symbol = [one for one in of_symbol if not mine.intersection(one.tickets)]
+            tickets = {ticket: one.size for one in of_symbol for ticket in one.tickets[:1]}
+        cost = sum(one.size * one.average_price for one in of_symbol)
+        if not tickets:  # one position for all: what is not the strategies' part of it
+            others = [one for one in self._engine.ledger.open_books() if one.symbol == book.symbol and one is not book]
+            cost -= sum(one.size * one.average_price for one in others)
+        price = cost / size if size else math.nan
+        if size and not 0 < price < math.inf:
+            price = self._engine.market_data.price(book.symbol)
+        known = book.position.opened if book.size * size > 0 else 0
+        opened = known or min((one.opened for one in of_symbol if one.opened), default=0) or self._clock.now()
+        self._desk.adopt(table, book, size, price, opened, tickets)
 
     def _once(self, table: str, symbol: str, what: str) -> bool:
         key = (table, symbol, what)

@@ -20,6 +20,7 @@ from herald.live.crashpoints import crash_point
 from herald.model import (
     Account,
     AccountSeen,
+    Adopted,
     CancelIntended,
     Fill,
     Instrument,
@@ -196,6 +197,10 @@ class _Replay:
                     self.cancelling.pop(order.id, None)
             case Traded(connector=table, fill=fill):
                 self._trade(table, fill, record)
+            case Adopted(strategy=strategy, symbol=symbol, size=size, price=price, opened=opened, tickets=tickets, profit=profit):
+                book = self._ledger.add(strategy, _terms(self._instruments, symbol, strategy))
+                self._ledger.adopt(book, size, price, opened, tickets, profit, record.time)
+                self._chronicle.forget(book)
             case AccountSeen(connector=table, account=account):
                 self._see(table, account)
             case StateSet(scope=scope, state=state, generation=generation):

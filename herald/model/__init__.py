@@ -27,6 +27,7 @@ from herald.model.market import Bar, BarSeries, FloatArray, IntArray, Quote, Tim
 from herald.model.order import Fill, Order, OrderRequest, OrderStatus, OrderType, Side, TimeInForce
 from herald.model.record import (
     AccountSeen,
+    Adopted,
     Alerted,
     CancelIntended,
     Intended,
@@ -45,6 +46,7 @@ __all__ = [
     "Account",
     "AccountMode",
     "AccountSeen",
+    "Adopted",
     "Alert",
     "Alerted",
     "Bar",

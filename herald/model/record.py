@@ -11,6 +11,7 @@ from herald.model.order import Fill, Order, OrderRequest
 
 __all__ = [
     "AccountSeen",
+    "Adopted",
     "Alerted",
     "CancelIntended",
     "Intended",
@@ -108,6 +109,30 @@ class Traded(RecordBase, frozen=True, tag=True):
     rate: float = 1.0
 
 
+class Adopted(RecordBase, frozen=True, tag=True):
+    """What a book holds that somebody else's trades fill: a position that Herald did not open and looks after.
+
+    Attributes:
+        connector: Table of the connector.
+        strategy: Name of the book.
+        symbol: The instrument.
+        size: Lots, signed, that it holds from now on; 0 where the position is gone.
+        price: Mean entry price as the broker states it.
+        opened: When it was opened, nanoseconds UTC.
+        tickets: Lots, signed, by ticket, on a hedging account.
+        profit: Of what others closed of it since, at the price of that moment, account currency.
+    """
+
+    connector: str
+    strategy: str
+    symbol: str
+    size: float
+    price: float
+    opened: int
+    tickets: dict[str, float] = {}
+    profit: float = 0.0
+
+
 class AccountSeen(RecordBase, frozen=True, tag=True):
     """The account as its broker stated it."""
 
@@ -141,6 +166,16 @@ class Alerted(RecordBase, frozen=True, tag=True):
 
 
 Record: TypeAlias = (
-    RunBegan | RunEnded | Intended | ModifyIntended | CancelIntended | OrderChanged | Traded | AccountSeen | StateSet | Alerted
+    RunBegan
+    | RunEnded
+    | Intended
+    | ModifyIntended
+    | CancelIntended
+    | OrderChanged
+    | Traded
+    | Adopted
+    | AccountSeen
+    | StateSet
+    | Alerted
 )
 """Everything a journal may hold; encoded as it stands, told apart by its tag."""

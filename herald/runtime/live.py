@@ -18,7 +18,7 @@ import msgspec
 
 from herald import model
 from herald.clock import DAY, SECOND, Clock, SimClock, WallClock, format_time
-from herald.contracts import AuditTrail, Call, Connector, Journal, Middleware, Observer, Standing
+from herald.contracts import AuditTrail, Call, Connector, Journal, Middleware, Observer, Services, Standing, Strategy
 from herald.engine.book import Ledger
 from herald.engine.engine import Engine
 from herald.engine.feed import Feed
@@ -35,7 +35,7 @@ from herald.errors import (
     TransientError,
 )
 from herald.host.audit import mark_audited, operator
-from herald.host.plan import Plan
+from herald.host.plan import EXTERNAL, Plan
 from herald.live.chain import GuardedConnector
 from herald.live.chronicle import Chronicle
 from herald.live.crashpoints import crash_point
@@ -231,6 +231,7 @@ class LiveRun:
         self._news: list[Event] = []
         self._heartbeat = Heartbeat.from_environment(self._world)
         self._next_measure = 0.0
+        self._adopter_of: dict[str, str] = {}  # name of the books of positions of others, by connector
         self._strange: dict[str, str] = {}  # connectors that lead to another account than at the start, and what differs
 
     # --- building ---------------------------------------------------------------------------------
@@ -291,6 +292,7 @@ class LiveRun:
 
             journal = open_journal()
             setups = [setup_of(one, plan.risk, lambda part: build(part, clock=clock), plan.seed) for one in plan.strategies]
+            setups += self._adopters(build, clock)
             past = self._assemble(setups, feeds, instruments, accounts, observers, clock, journal)
             self._connect_up(connectors, clocks, journal, open_journal, clock, past, lockstep)
             # From here on the workers own the connectors; leases and observers are given up when they have stopped.
@@ -332,6 +334,29 @@ class LiveRun:
             self._doubt = audit.doubt
             if audit.doubt:
                 self.desk.alert("audit_unsealed", audit.doubt)
+
+    def _adopters(self, build: Builder, clock: Clock) -> list[StrategySetup]:
+        """Return the books that take over positions of others, each under the exits of the file; one a connector."""
+        plan = self.plan
+        if plan.mode != "live" or plan.config.live.external != "adopt":
+            return []
+        setups: list[StrategySetup] = []
+        for table in self._tables():
+            # Later ones name their connector; the first, mostly the only one, is called what it is.
+            name = f"{EXTERNAL}_{table}" if setups else EXTERNAL
+            self._adopter_of[table] = name
+            feeds = plan.feeds(table)
+            setups.append(
+                StrategySetup(
+                    name,
+                    _Nobody(None, Services(name, clock, seeded(plan.seed, name))),
+                    tuple(dict.fromkeys(symbol for symbol, _ in feeds)),
+                    tuple(dict.fromkeys(timeframe for _, timeframe in feeds)),
+                    checks=tuple((part.name, build(part, clock=clock)) for part in plan.risk),
+                    exits=tuple((part.name, build(part, clock=clock)) for part in plan.exits),
+                )
+            )
+        return setups
 
     def _tables(self) -> list[str]:
         return list(dict.fromkeys(strategy.connector for strategy in self.plan.strategies))
@@ -575,7 +600,8 @@ class LiveRun:
             request_seconds=live.request_seconds,
             chronicle=self._chronicle,
         )
-        self.reconciler = Reconciler(engine, self.desk, desks, self.table_of, clock, live.external, self.reduce)
+        route |= {name: table for table, name in self._adopter_of.items()}
+        self.reconciler = Reconciler(engine, self.desk, desks, self.table_of, clock, live.external, self.reduce, self._adopter_of)
         keys = [(feed.symbol, feed.span) for feed in engine.feeds]
         housekeeping = Housekeeping(live.reconcile_seconds, live.stall_seconds, tick=self._second)
         self.driver = Driver(
@@ -942,6 +968,10 @@ class LiveRun:
                 "cash": account.balance,
             },
         )
+
+
+class _Nobody(Strategy[None]):
+    """Decides nothing: the strategy of positions that somebody else opened."""
 
 
 class _Patient:

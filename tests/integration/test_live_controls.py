@@ -15,6 +15,7 @@ import pytest
 
 from herald.clock import WallClock
 from herald.components import component
+from herald.errors import ConfigError
 from herald.host.plan import load_plan
 from herald.live.state import StateFile
 from herald.model import Alerted, Order, OrderRequest, Side, StateSet
@@ -521,3 +522,113 @@ def test_a_position_larger_than_the_largest_order_is_flattened(broker: SimBroker
 
     assert 0.0 == held(broker)
     assert [] == broker.book().verify()
+
+
+# --- positions of others ------------------------------------------------------------------------------
+
+ADOPT = {"external": ("warmup_bars       = 0", 'warmup_bars       = 0\nexternal = "adopt"')}
+
+
+def stops(broker: SimBroker) -> list[tuple[float, float | None]]:
+    return sorted((one.remaining, one.price) for one in broker.book().orders if one.is_working)
+
+
+def test_a_position_of_others_is_adopted_and_closed_by_the_exits_of_the_file(broker: SimBroker, tmp_path: Path) -> None:
+    (tmp_path / "guard.py").write_text(GUARD, encoding="utf-8")
+    file = live_file(broker, tmp_path, EXITS, **ADOPT)
+    broker.control.set_price("EURUSD", 1.1)
+    seen: dict[str, Any] = {}
+
+    def steps(run: LiveRun) -> Steps:
+        yield trade(run, 1, 0.1)
+        with stranger(broker) as outside:
+            outside.submit(OrderRequest("outside-1", "", "EURUSD", Side.BUY, 0.2))
+        yield lambda: ctx_of(run, "external").position("EURUSD").size == 0.2
+        yield lambda: len(stops(broker)) == 2 and run.reconciler.ready
+        seen["position"] = ctx_of(run, "external").position("EURUSD")
+        seen["stops"] = stops(broker)
+        seen["equity"] = run.account().equity
+
+    def later(run: LiveRun) -> Steps:
+        seen["again"] = ctx_of(run, "external").position("EURUSD")
+        yield lambda: run.reconciler.ready
+        broker.control.set_price("EURUSD", 1.05)
+        yield lambda: ctx_of(run, "external").position("EURUSD").size == 0 == ctx_of(run).position("EURUSD").size
+
+    drive(broker, file, steps)
+    result = drive(broker, file, later)
+
+    level = round(1.1001 * 0.98, 5)
+    assert [(0.1, level), (0.2, level)] == seen["stops"]
+    assert abs(seen["position"].average_price - 1.1001) < 1e-9
+    assert seen["position"] == seen["again"]
+    assert 0.0 == held(broker)
+    assert {"trend", "external"} == {trade.strategy for trade in result.trades}
+    book = broker.book()
+    assert [] == book.verify() == [one for one in book.orders if one.is_working]
+    alerts = JournalReader(tmp_path / "state" / "journal.sqlite").alerts()
+    assert 1 == alerts.count("external_position")
+    assert "position_mismatch" not in alerts
+
+
+def test_what_others_do_with_an_adopted_position_is_followed(broker: SimBroker, tmp_path: Path) -> None:
+    (tmp_path / "guard.py").write_text(GUARD, encoding="utf-8")
+    broker.control.set_price("EURUSD", 1.1)
+
+    def steps(run: LiveRun) -> Steps:
+        ctx = ctx_of(run, "external")
+        with stranger(broker) as outside:
+            outside.submit(OrderRequest("outside-1", "", "EURUSD", Side.BUY, 0.3))
+            yield lambda: ctx.position("EURUSD").size == 0.3
+            yield lambda: [0.3] == [size for size, _ in stops(broker)]
+            balance = run.engine.ledger.balance
+            broker.control.set_price("EURUSD", 1.1051)
+            yield lambda: run.market.quotes["EURUSD"].bid == 1.1051
+            outside.submit(OrderRequest("outside-2", "", "EURUSD", Side.SELL, 0.1, reduce_only=True))
+            yield lambda: ctx.position("EURUSD").size == 0.2
+            # 0.1 lots of 100,000 earned 0.005, as far as anybody but the broker knows
+            assert abs(run.engine.ledger.balance - balance - 50.0) < 1e-6
+            yield lambda: [0.2] == [size for size, _ in stops(broker)]
+            outside.submit(OrderRequest("outside-3", "", "EURUSD", Side.SELL, 0.2, reduce_only=True))
+            yield lambda: ctx.position("EURUSD").size == 0
+        yield lambda: not stops(broker)
+        yield trade(run, 1, 0.1)
+
+    drive(broker, live_file(broker, tmp_path, EXITS, **ADOPT), steps)
+
+    assert "external_closed" in JournalReader(tmp_path / "state" / "journal.sqlite").alerts()
+    assert "REDUCING" not in [state for _, state, _ in JournalReader(tmp_path / "state" / "journal.sqlite").changes()]
+
+
+@pytest.mark.parametrize("policy", ["ignore", "refuse"])
+def test_a_position_of_others_that_is_not_adopted_is_left_alone(broker: SimBroker, tmp_path: Path, policy: str) -> None:
+    (tmp_path / "guard.py").write_text(GUARD, encoding="utf-8")
+    changes = {"external": ("warmup_bars       = 0", f'warmup_bars       = 0\nexternal = "{policy}"')}
+    codes: list[str] = []
+
+    def steps(run: LiveRun) -> Steps:
+        with stranger(broker) as outside:
+            outside.submit(OrderRequest("outside-1", "", "EURUSD", Side.BUY, 0.3))
+        yield lambda: run.reconciler.external.get(("main", "EURUSD")) == 0.3
+        yield lambda: policy == "ignore" or run.state.effective("trend", "EURUSD").value == "REDUCING"
+        codes.append(ctx_of(run).buy("EURUSD", 0.1).code)
+        yield lambda: policy == "refuse" or ctx_of(run).position("EURUSD").size == 0.1
+
+    drive(broker, live_file(broker, tmp_path, EXITS, **changes), steps)
+
+    assert [{"ignore": "", "refuse": "trading_state"}[policy]] == codes
+    assert 0.3 <= held(broker)
+
+
+def test_adoption_without_exits_is_refused_before_anything_starts(netting: SimBroker, tmp_path: Path) -> None:
+    more = TWO.replace("strategies.other", "strategies.external")
+
+    with pytest.raises(ConfigError) as caught:
+        load_plan(live_file(netting, tmp_path, more, **ADOPT), environ={})
+
+    told = [str(problem) for problem in caught.value.problems]
+    assert (
+        'live.external: "adopt" puts positions of others under the exits of the file, and it has none; '
+        'add [[exits]], or write external = "refuse"'
+    ) in told
+    assert ("strategies.external: 'external' is the name under which positions of others are adopted; choose another") in told

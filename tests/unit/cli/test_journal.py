@@ -107,8 +107,8 @@ def test_json_of_a_record_has_its_fields_and_no_number_that_is_none(run: Run) ->
     _, out, _ = run("journal", "show", "j.sqlite", "--json", "--kind", "OrderChanged")
 
     first = json.loads(out)[0]
-    assert (4, "OrderChanged", "2024-01-01T00:00:00Z") == (first["number"], first["kind"], first["at"])
-    assert ("sent", None, 100.5) == (
+    assert (5, "OrderChanged", "2024-01-01T00:00:00Z") == (first["number"], first["kind"], first["at"])
+    assert ("accepted", None, 100.5) == (
         first["order"]["status"],
         first["order"]["average_price"],
         first["order"]["request"]["limit"],

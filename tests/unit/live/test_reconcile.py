@@ -167,7 +167,7 @@ def test_a_difference_that_was_not_there_long_enough_is_not_believed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "reductions", "alert"), [("refuse", 1, None), ("ignore", 0, "left alone"), ("adopt", 0, "adopted")]
+    ("policy", "reductions", "alert"), [("refuse", 1, None), ("ignore", 0, "left alone"), ("adopt", 0, "does not trade it")]
 )
 def test_a_position_of_somebody_else_is_treated_as_the_file_says(policy: str, reductions: int, alert: str | None) -> None:
     stand = Stand(external=policy)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from herald.errors import JournalError
 from herald.live.recovery import Past, missing_books, recover
 from herald.model import (
     AccountSeen,
+    Adopted,
     CancelIntended,
     Fill,
     Intended,
@@ -115,6 +116,31 @@ def test_what_a_person_resumed_and_how_far_changes_are_recorded_is_known_again()
     )
 
     assert ({"account": 5, "strategy:trend": 7}, 5) == (past.touched, past.generation)
+
+
+def test_an_adopted_position_is_held_again_as_it_was_last() -> None:
+    _, ledger = recovered(
+        AccountSeen(1, TABLE, account(5_000.0)),
+        Adopted(40, TABLE, "external", "EURUSD", 0.3, 1.1, 7, {"T9": 0.3}),
+        Adopted(50, TABLE, "external", "EURUSD", 0.2, 1.1, 7, {"T9": 0.2}, 25.0),
+    )
+
+    book = ledger.books["external", "EURUSD"]
+    assert (0.2, 1.1, 7, {"T9": 0.2}, 5_025.0) == (
+        book.size, book.average_price, book.position.opened, book.tickets, ledger.balance,
+    )  # fmt: skip
+    assert [book] == ledger.open_books()
+    # what it is worth in all, at 1.2: 0.2 lots of 100,000 from 1.1
+    assert abs(book.cash + book.size * 1.2 * book.contract - 2_000.0) < 1e-6
+
+
+def test_a_position_that_is_gone_is_not_adopted_any_more() -> None:
+    _, ledger = recovered(
+        Adopted(40, TABLE, "external", "EURUSD", 0.3, 1.1, 7), Adopted(50, TABLE, "external", "EURUSD", 0.0, 0.0, 0)
+    )
+
+    assert [] == ledger.open_books()
+    assert 0.0 == ledger.books["external", "EURUSD"].size
 
 
 def test_an_order_is_where_it_was_last() -> None:
