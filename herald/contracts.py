@@ -670,7 +670,7 @@ class Middleware(Protocol):
 
     It calls ``proceed(call)`` once to go on, not at all to answer itself, or again to repeat - an operation that is not
     ``repeatable`` only after `NotSent`. It may have a method ``tick(proceed)``, which its worker calls between polls, for
-    what must happen without a call.
+    what must happen without a call; one that raises `NotConnected` makes the worker connect again.
     """
 
     def __call__(self, call: Call, proceed: Handler) -> object:

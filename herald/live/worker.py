@@ -260,7 +260,7 @@ class Worker:
         now = self._clock.monotonic()
         if not self.is_connected:
             return self._next_connect - now
-        waits = [self._next_poll - now] if self._may_poll() else []
+        waits = [self._next_poll - now] if self._may_poll() or not self._polls else []
         if self._pace.account_seconds:
             waits.append(self._next_account - now)
         return min(waits, default=1.0)
@@ -275,7 +275,7 @@ class Worker:
             if now >= self._next_connect:
                 self._connect()
             return
-        if now >= self._next_poll and self._may_poll():
+        if now >= self._next_poll and (self._may_poll() or not self._polls):
             self._poll(now)
         if self.is_connected and self._pace.account_seconds and now >= self._next_account:
             self._next_account = now + self._pace.account_seconds
@@ -361,11 +361,10 @@ class Worker:
     def _poll(self, now: float) -> None:
         self._next_poll = now + self._pace.poll_seconds
         try:
-            events = self._call(self._connector.poll)
-            self._connector.tick()
+            events = self._call(self._connector.poll) if self._polls else ()
         except NotSupported:
             self._polls = False
-            return
+            events = ()
         except NotConnected as error:
             self._lose(str(error))
             return
@@ -379,6 +378,16 @@ class Worker:
             self._next_poll = 0.0  # recorded data: the next moment may follow as soon as this one is dealt with
         for event in events:
             self._tell(event)
+        self._tick()
+
+    def _tick(self) -> None:
+        """Let the layers look after the connection; one of them may find that it is gone, though no poll has failed."""
+        try:
+            self._call(self._connector.tick)
+        except NotConnected as error:
+            self._lose(str(error))
+        except HeraldError:
+            return  # what a layer could not do now it does later
 
     def _account(self) -> None:
         try:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from herald.components import Component, Services, Settings, component, hookimpl
 from herald.contracts import Call, Handler, Middleware, Operation
-from herald.errors import AmbiguousError, NotConnected, TransientError
+from herald.errors import AmbiguousError, CircuitOpenError, NotConnected, RateLimitedError, TransientError
 from herald.model import HealthChanged
 from herald.utils.health_monitor import ConnectionHealthMonitor, HealthReport, HealthState
 
@@ -33,7 +33,8 @@ class HealthMonitorLayer:
     """Watches every call and pings between them; tells when the connection is lost and when it is back.
 
     A call that fails because the broker cannot be reached makes the next check due at once, so a dead connection is
-    known within moments and not within an interval. Connecting again is the business of whoever owns the connector.
+    known within moments and not within an interval. A tick that finds the connection lost says so by `NotConnected`: whoever
+    owns the connector connects again.
     """
 
     def __init__(self, settings: HealthMonitorSettings, services: Services) -> None:
@@ -43,6 +44,7 @@ class HealthMonitorLayer:
         self._pings = services.metrics.histogram("ping_seconds", "Time of a ping.", {"component": services.name})
         self._proceed: Handler | None = None
         self._state = ""
+        self._is_heard = True
         self.monitor = ConnectionHealthMonitor(
             self,
             settings.check_interval,
@@ -65,7 +67,11 @@ class HealthMonitorLayer:
         return answer
 
     def tick(self, proceed: Handler) -> None:
-        """Check the connection where a check is due."""
+        """Check the connection where a check is due.
+
+        Raises:
+            NotConnected: The connection is lost: as many checks as that takes have failed in a row.
+        """
         self._proceed = proceed
         if not self.monitor.should_check:
             return
@@ -74,8 +80,14 @@ class HealthMonitorLayer:
 
     def ping(self) -> None:
         """Ask the connector inside; what the monitor calls."""
-        if self._proceed is not None:
+        if self._proceed is None:
+            return
+        self._is_heard = True
+        try:
             self._proceed(Call(Operation.PING))
+        except (CircuitOpenError, RateLimitedError):
+            self._is_heard = False  # a layer inside kept it from being asked
+            raise
 
     def _learn(self, report: HealthReport) -> None:
         if report.healthy:
@@ -83,7 +95,10 @@ class HealthMonitorLayer:
             self._tell("healthy", "")
         elif self.monitor.state is HealthState.LOST:
             pings = "a ping" if report.failures == 1 else f"{report.failures} pings"
-            self._tell("lost", f"no answer to {pings}: {report.error}")
+            text = f"no answer to {pings}: {report.error}"
+            self._tell("lost", text)
+            if self._is_heard:
+                raise NotConnected(f"the connection is lost: {text}")
         else:
             self._tell("failing", str(report.error))
 

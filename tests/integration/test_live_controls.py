@@ -24,6 +24,7 @@ from herald.plugins.simbroker import SimBrokerConnector, SimBrokerSettings
 from herald.results import RunResult
 from herald.runtime.live import LiveRun
 from herald.testing import make_services
+from herald.testing.faultproxy import FaultProxy, Toxic
 from herald.testing.simbroker import SimBroker
 
 PATIENCE = 20.0
@@ -632,3 +633,24 @@ def test_adoption_without_exits_is_refused_before_anything_starts(netting: SimBr
         'add [[exits]], or write external = "refuse"'
     ) in told
     assert ("strategies.external: 'external' is the name under which positions of others are adopted; choose another") in told
+
+
+# --- a session that nobody answers ---------------------------------------------------------------------
+
+
+def test_a_black_holed_session_is_made_again(netting: SimBroker, tmp_path: Path) -> None:
+    with FaultProxy(netting.address) as proxy:
+        address = (f"{netting.address}", proxy.address)
+        file = live_file(netting, tmp_path, address=address)
+
+        def steps(run: LiveRun) -> Steps:
+            yield trade(run, 1, 0.1)
+            hole = proxy.add(Toxic(kind="black_hole", direction="both"))
+            yield lambda: not run.reconciler.ready
+            proxy.remove(hole)  # the old connection stays dead; a new one is answered
+            yield lambda: run.reconciler.ready
+            yield trade(run, -1, 0.1)
+
+        drive(netting, file, steps, seconds=40.0)
+
+    assert 0.0 == held(netting)

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from herald.clock import SECOND, WallClock
+from herald.components import Services
 from herald.contracts import Call, Capabilities, Handler, HistoryConnector
 from herald.errors import (
     AmbiguousError,
@@ -29,6 +30,7 @@ from herald.live.chain import GuardedConnector
 from herald.live.messages import Acknowledge, Ask, CancelOrder, ChangeOrder, Found, Look, Outcome, SendOrder, Snapshot
 from herald.live.worker import Pace, Worker, WorkerClock
 from herald.model import Account, AccountMode, Disconnected, OrderRequest, OrderStatus, Quote, Side, Timeframe
+from herald.plugins.health_monitor import HealthMonitorLayer, HealthMonitorSettings
 from herald.testing import FakeClock
 
 PATIENCE = 20.0
@@ -450,3 +452,70 @@ def test_nothing_is_sent_to_an_account_that_was_not_recognised() -> None:
     worker.put(send(4))
     worker.turn()
     assert "submit trend-000004" in broker.asked
+
+
+def dead_session(layers: Any = (), **broker: Any) -> tuple[Broker, Worker, list[Any], FakeClock]:
+    """Return a broker whose polls never fail and whose pings do, and its worker."""
+    clock, told = FakeClock(), []
+
+    class Deaf(Broker):
+        alive = True
+
+        def ping(self) -> None:
+            self._do("ping")
+            if not self.alive:
+                raise TransientError("no answer to ping")
+
+        def connect(self) -> None:
+            self._do("connect")
+            self.alive = True
+
+        def poll(self) -> Any:
+            if broker.get("polls", True):
+                return super().poll()
+            raise NotSupported("no polls here")
+
+    deaf = Deaf()
+    made = [one(clock) for one in layers]
+    worker = Worker(
+        "main", GuardedConnector("connectors.main", deaf, made), lambda _, message: told.append(message), WorkerClock(clock), (),
+        Pace(1.0, 0.0), random.Random(1),
+    )  # fmt: skip
+    return deaf, worker, told, clock
+
+
+def monitored(clock: FakeClock) -> Any:
+    settings = HealthMonitorSettings(check_interval=10, max_failures=2)
+    return HealthMonitorLayer(settings, Services("connectors.main.middleware[0]", clock, random.Random(1)))
+
+
+@pytest.mark.parametrize("polls", [True, False])
+def test_a_session_that_the_health_monitor_takes_for_lost_is_made_again(polls: bool) -> None:
+    broker, worker, told, clock = dead_session([monitored], polls=polls)
+    worker.turn()
+    broker.alive = False  # type: ignore[attr-defined]
+    broker.asked.clear()
+
+    for _ in range(60):
+        clock.advance(1.0)
+        worker.turn()
+
+    assert 1 == broker.asked.count("connect")
+    (lost,) = [one for one in told if isinstance(one, Disconnected)]
+    assert "the connection is lost: no answer to " in lost.text
+    assert worker.is_connected
+    assert broker.alive  # type: ignore[attr-defined]
+
+
+def test_what_was_polled_counts_though_the_tick_after_it_finds_the_connection_lost() -> None:
+    broker, worker, told, clock = dead_session([monitored])
+    worker.turn()
+    broker.alive = False  # type: ignore[attr-defined]
+    quote = Quote("EURUSD", 1, 1.1, 1.2)
+
+    while not any(isinstance(one, Disconnected) for one in told):
+        broker.news.put(quote)
+        clock.advance(1.0)
+        worker.turn()
+
+    assert broker.asked.count("poll") == len([one for one in told if one == quote]) > 5

@@ -387,8 +387,13 @@ def states(stand: Stand) -> list[str]:
     return [event.state for event in stand.events if isinstance(event, HealthChanged)]
 
 
-def tick(stand: Stand) -> None:
-    stand.layers[0].tick(stand.broker)
+def tick(stand: Stand) -> bool:
+    """Tick; return whether the layer takes the connection for lost."""
+    try:
+        stand.layers[0].tick(stand.broker)
+    except NotConnected as error:
+        return str(error).startswith("the connection is lost: no answer to ")
+    return False
 
 
 def test_a_check_is_made_when_it_is_due() -> None:
@@ -415,14 +420,17 @@ def test_lost_is_told_after_the_failures_that_mean_it_and_healthy_when_it_is_bac
     stand = Stand(("health_monitor", {"check_interval": 10, "max_failures": 2}))
     tick(stand)
     stand.default = TransientError("no answer")
+    lost = []
     for _ in range(6):
         stand.clock.advance(10)
-        tick(stand)
+        lost.append(tick(stand))
     stand.default = "pong"
     stand.clock.advance(40)
-    tick(stand)
+    lost.append(tick(stand))
 
     assert ["healthy", "failing", "lost", "healthy"] == states(stand)
+    assert [False, True] == [lost[0], lost[1]]
+    assert not lost[-1]
 
 
 def test_a_failed_call_and_the_check_that_it_made_due_mean_lost() -> None:
@@ -430,10 +438,20 @@ def test_a_failed_call_and_the_check_that_it_made_due_mean_lost() -> None:
     tick(stand)
     stand.default = TransientError("no answer")
     stand.outcome(QUOTE)
-    tick(stand)
 
+    assert tick(stand)
     assert ["healthy", "lost"] == states(stand)
     assert "no answer to a ping: no answer" == stand.events[-1].text  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kept", [CircuitOpenError("open", 5.0), RateLimitedError("full", 1.0)])
+def test_a_ping_that_a_layer_kept_back_says_nothing_of_the_connection(kept: Exception) -> None:
+    stand = Stand(("health_monitor", {"check_interval": 10, "max_failures": 1}))
+    tick(stand)
+    stand.default = kept
+    stand.clock.advance(10)
+
+    assert not tick(stand)
 
 
 def test_the_connector_and_not_the_layer_is_named() -> None:
