@@ -13,6 +13,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -112,7 +113,7 @@ def guided(name: str, seconds: float) -> None:
     with atheris.instrument_imports(include=["herald"], enable_loader_override=False):
         from tests.fuzz.targets import SECONDS, TARGETS
     words = [sys.argv[0], f"-max_total_time={round(seconds)}", f"-max_len={_LONGEST}", "-timeout=10", "-print_final_stats=1"]
-    found = Path(os.environ.get("FUZZ_FOUND", "/tmp")) / f"fuzz-{name}"  # noqa: S108 - new inputs are not worth keeping
+    found = Path(os.environ.get("FUZZ_FOUND", tempfile.gettempdir())) / f"fuzz-{name}"  # new inputs are not worth keeping
     found.mkdir(exist_ok=True)
     atheris.Setup([*words, f"-artifact_prefix={found}/", str(found), str(CORPUS / name)], watched(name, TARGETS[name], SECONDS))
     atheris.Fuzz()
