@@ -14,7 +14,20 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-__all__ = ["Bad", "Late", "date", "double", "integer", "no_arguments", "no_keywords", "spoilt", "text", "units", "unsigned"]
+__all__ = [
+    "Bad",
+    "Late",
+    "date",
+    "double",
+    "integer",
+    "masked",
+    "no_arguments",
+    "no_keywords",
+    "spoilt",
+    "text",
+    "units",
+    "unsigned",
+]
 
 
 class Bad(Exception):
@@ -127,24 +140,39 @@ def unsigned(value: Any, bits: int, words: str) -> int:
     return int(value)
 
 
-def date(value: Any) -> int:
-    """Return whole seconds of a datetime, an int or a float.
+def masked(value: Any) -> int:
+    """Return the low 32 bits of a Python int (no number of NumPy's), whatever its size.
 
     Raises:
-        Bad: It is none of them.
+        Bad: It is none, and leaves a TypeError.
+    """
+    if not isinstance(value, int):
+        raise Bad(left=TypeError(f"must be int, not {type(value).__name__}"))
+    return value & 0xFFFF_FFFF
+
+
+def date(value: Any, left: BaseException | None = None) -> int:
+    """Return whole seconds of a datetime, an int or a float.
+
+    Args:
+        value: What is read; a float that does not fit into 32 bits becomes the least of them, as C makes it.
+        left: What an earlier date left behind. With that set no method can be called, so a datetime is refused.
+
+    Raises:
+        Bad: It is none of them; *left* stays behind.
         Late: It does not fit into 32 bits; the call goes on.
     """
     if isinstance(value, dt.datetime):
+        if left is not None:
+            raise Bad(left=SystemError("<built-in method timestamp> returned a result with an exception set"))
         value = value.timestamp()
-    if not isinstance(value, int | float):
-        raise Bad
-    try:
-        seconds = int(value)
-    except (OverflowError, ValueError) as error:
-        raise Late(error) from None
-    if not -(2**31) <= seconds < 2**31:
+    if isinstance(value, float):
+        return int(value) if -(2**31) <= value < 2**31 else -(2**31)
+    if not isinstance(value, int):
+        raise Bad(left=left)
+    if not -(2**31) <= value < 2**31:
         raise Late(OverflowError("Python int too large to convert to C long"))
-    return seconds
+    return int(value)
 
 
 Reader = Callable[[Any], Any]

@@ -31,6 +31,7 @@ from herald.testing.mt5.arguments import (
     date,
     double,
     integer,
+    masked,
     no_arguments,
     no_keywords,
     spoilt,
@@ -231,15 +232,9 @@ def initialize(*args: Any, **named: Any) -> Any:
     path = None
     if args:
         path = text(args[0], 257, "Invalid 1st unnamed argument")
-    elif "path" in named:
+    login, words = _credentials(named)
+    if "path" in named:  # looked at last
         path = text(named["path"], 257, 'Invalid "path" argument')
-    login = unsigned(named["login"], 64, 'Invalid "login" argument') if "login" in named else None
-    words: dict[str, str] = {}
-    for key in ("password", "server"):
-        if key in named:
-            words[key] = text(named[key], 253, f'Invalid "{key}" argument')
-    if "timeout" in named:
-        unsigned(named["timeout"], 32, 'Invalid "timeout" argument')
     _state.is_open = False
     options = _state.options
     if options is None or (path and path != options.path):
@@ -260,6 +255,15 @@ def initialize(*args: Any, **named: Any) -> Any:
     return True
 
 
+def _credentials(named: Mapping[str, Any]) -> tuple[int | None, dict[str, str]]:
+    """Read login, server, password and time-out, in the extension's order."""
+    login = unsigned(named["login"], 64, 'Invalid "login" argument') if "login" in named else None
+    words = {key: text(named[key], 253, f'Invalid "{key}" argument') for key in ("server", "password") if key in named}
+    if "timeout" in named:
+        unsigned(named["timeout"], 32, 'Invalid "timeout" argument')
+    return login, words
+
+
 def _authorise(options: Options, login: int, words: Mapping[str, str]) -> None:
     if options.otp:
         raise _Failed(-7)
@@ -273,22 +277,15 @@ def login(*args: Any, **named: Any) -> Any:
     """Switch the terminal to an account."""
     if len(args) > 3:
         raise Bad("Invalid number of arguments")
-    places = ("1st", "2nd", "3rd")
-    number = None
-    if args:
-        number = unsigned(args[0], 64, "Invalid 1st unnamed argument")
-    elif "login" in named:
-        number = unsigned(named["login"], 64, 'Invalid "login" argument')
+    number = unsigned(args[0], 64, "Invalid 1st unnamed argument") if args else None
+    words = {}
+    for at, key, place in ((1, "password", "2nd"), (2, "server", "3rd")):
+        if len(args) > at:
+            words[key] = text(args[at], 253, f"Invalid {place} unnamed argument")
+    by_name, named_words = _credentials(named)
+    number, words = number if by_name is None else by_name, words | named_words
     if not number:
         raise Bad('Invalid "login" argument')
-    words = {}
-    for at, key in ((1, "password"), (2, "server")):
-        if len(args) > at:
-            words[key] = text(args[at], 253, f"Invalid {places[at]} unnamed argument")
-        elif key in named:
-            words[key] = text(named[key], 253, f'Invalid "{key}" argument')
-    if "timeout" in named:
-        unsigned(named["timeout"], 32, 'Invalid "timeout" argument')
 
     def work(broker: Broker, now: int) -> bool:
         try:
@@ -396,7 +393,7 @@ def _symbols_get(*args: Any, **named: Any) -> Any:
             raise Bad("Invalid number of arguments")
         if args:
             mask = text(args[0], _MASK, "Invalid 1st unnamed argument")
-        elif "group" in named:
+        if "group" in named:
             mask = text(named["group"], _MASK, 'Invalid "group" argument')
     except Bad as bad:
         _state.fail(-2, bad.words)
@@ -457,7 +454,13 @@ def _row(
     no_keywords(name, named)
     if not (len(readers) if least is None else least) <= len(args) <= len(readers):
         raise Bad
-    return [read(value) for read, value in zip(readers, args, strict=False)]
+    values = list(args)
+    # Numbers are read as the row is, names afterwards.
+    for names in (False, True):
+        for at, read in enumerate(readers[: len(args)]):
+            if (read is _name) is names:
+                values[at] = read(args[at])
+    return values
 
 
 def _name(value: Any) -> str:
@@ -499,11 +502,11 @@ def symbol_info_tick(*args: Any, **named: Any) -> Any:
 @_function(False)
 def symbol_select(*args: Any, **named: Any) -> Any:
     """Put a symbol into the Market Watch, or take it out."""
-    name, *rest = _row("symbol_select", args, named, _name, integer, least=1)
+    name, *rest = _row("symbol_select", args, named, _name, bool, least=1)
 
     def work(broker: Broker, now: int) -> bool:
         _known(broker, name)
-        if rest and rest[0] <= 0:
+        if rest and not rest[0]:
             if any(held.symbol == name for held in broker.book.holdings.values()):
                 raise _Failed(-1)
             broker.selected.pop(name, None)
@@ -567,8 +570,6 @@ def _dated(name: str, args: Sequence[Any], named: Mapping[str, Any], kinds: str)
     values: list[Any] = list(args)
     # Numbers are read as the row is; the types of the others are looked at afterwards, in their order.
     for at, kind in enumerate(kinds):
-        if kind == "s" and not isinstance(args[at], str):
-            raise Bad
         if kind == "i":
             values[at] = integer(args[at])
     left: BaseException | None = None
@@ -577,9 +578,9 @@ def _dated(name: str, args: Sequence[Any], named: Mapping[str, Any], kinds: str)
             values[at] = _name(args[at])
         elif kind == "d":
             try:
-                values[at] = date(args[at])
+                values[at] = date(args[at], left)
             except Late as late:
-                values[at], left = 0, left or late.left
+                values[at], left = 0, late.left
     return values, left
 
 
@@ -704,17 +705,17 @@ def positions_total(*args: Any, **named: Any) -> Any:
 
 
 def _filter(name: str, args: Sequence[Any], named: Mapping[str, Any]) -> Callable[[int, str], bool]:
-    """Read what to look for by name: a ticket goes before a symbol, and that before a mask."""
+    """Read what to look for by name: a ticket goes before a symbol, and that before a mask; the others are not looked at."""
     if args:
         raise Bad("Unnamed arguments not allowed")
-    symbol = text(named["symbol"], _NAME, 'Invalid "symbol" argument') if "symbol" in named else None
-    mask = text(named["group"], _MASK, 'Invalid "group" argument') if "group" in named else None
-    ticket = unsigned(named["ticket"], 64, 'Invalid "ticket" argument') if "ticket" in named else None
-    if ticket is not None:
+    if "ticket" in named:
+        ticket = unsigned(named["ticket"], 64, 'Invalid "ticket" argument')
         return lambda number, of: number == ticket
-    if symbol is not None:
+    if "symbol" in named:
+        symbol = text(named["symbol"], _NAME, 'Invalid "symbol" argument')
         return lambda number, of: of == symbol
-    if mask is not None:
+    if "group" in named:
+        mask = text(named["group"], _MASK, 'Invalid "group" argument')
         return lambda number, of: _in_group(of, mask)
     return lambda number, of: True
 
@@ -827,19 +828,20 @@ def _history(
     start, end = 0, 2**31 - 1
     wanted: tuple[str, int] | None = None
     mask = None
-    if args:
-        if len(args) != 2:
-            raise Bad
+    if len(args) == 2:  # dates go before what is named
         (start, end), left = _dated(name, args, {}, "dd")
         if "group" in named:
-            mask = text(named["group"], _MASK, 'Invalid "group" argument')
+            try:
+                mask = text(named["group"], _MASK, 'Invalid "group" argument')
+            except Bad as bad:
+                raise Bad(bad.words, left) from None
     else:
-        for key in ("ticket", "position"):
-            if key in named:
-                wanted = key, unsigned(named[key], 64, f'Invalid "{key}" argument')
-                break
-        else:
+        key = next((key for key in ("ticket", "position") if key in named), None)
+        if key is None:
             raise Bad
+        if args:
+            raise Bad("Unnamed arguments not allowed")
+        wanted = key, unsigned(named[key], 64, f'Invalid "{key}" argument')
 
     def work(broker: Broker, now: int) -> tuple[Record, ...]:
         since, until = _span(broker, start, end, now)
@@ -921,8 +923,6 @@ def _request(args: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
     if args and named:
         raise Bad("Unnamed arguments not allowed")
     given: Any = args[0] if args else named
-    if not args and set(named) == {"request"}:
-        given = named["request"]
     if not isinstance(given, dict):
         raise Bad
     read: dict[str, Any] = {}
@@ -1019,7 +1019,7 @@ def _rewritten(fault: Fault | None, comment: str) -> str | None:
 @_function()
 def order_calc_margin(*args: Any, **named: Any) -> Any:
     """Return the margin of an order, account currency."""
-    kind, name, volume, price = _row("order_calc_margin", args, named, integer, _name, double, double)
+    kind, name, volume, price = _row("order_calc_margin", args, named, masked, _name, double, double)
 
     def work(broker: Broker, now: int) -> float:
         symbol = _known(broker, name)
@@ -1035,7 +1035,7 @@ def order_calc_margin(*args: Any, **named: Any) -> Any:
 @_function()
 def order_calc_profit(*args: Any, **named: Any) -> Any:
     """Return the profit of a trade between two prices, account currency."""
-    kind, name, volume, opened, closed = _row("order_calc_profit", args, named, integer, _name, double, double, double)
+    kind, name, volume, opened, closed = _row("order_calc_profit", args, named, masked, _name, double, double, double)
 
     def work(broker: Broker, now: int) -> float:
         symbol = _known(broker, name)
