@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from herald.clock import WallClock, format_time
+from herald.clock import SECOND, WallClock, format_time
 from herald.errors import ConfigError, Problem
 from herald.host.plan import load_plan
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from herald.model import Order
     from herald.results import RunResult
     from herald.runtime.live import LiveRun
 
@@ -29,6 +31,7 @@ __all__ = ["live", "paper", "reconcile"]
 _INTERRUPTED = 130
 _NEWS = 8
 """Lines of news in the live view."""
+_STAMP = len("2024-01-31T12:00:00Z")
 
 
 def _options(command: Any) -> Any:
@@ -215,45 +218,80 @@ def _view(*, shown: bool) -> Iterator[Callable[[LiveRun], None] | None]:
 
     news: deque[str] = deque(maxlen=_NEWS)
     told = 0
+    last: list[LiveRun] = []
     with Live(console=Console(highlight=False), auto_refresh=False, transient=False) as screen:
 
         def show(run: LiveRun) -> None:
             nonlocal told
             fresh = run.news(told)
             told += len(fresh)
-            news.extend(fresh)
+            for line in fresh:  # the same again and again is one line with its last time
+                if news and news[-1][_STAMP:] == line[_STAMP:]:
+                    news.pop()
+                news.append(line)
             screen.update(_picture(run, news), refresh=True)
+            last[:] = [run]
 
         yield show
+        if last:  # as it ended, not as it was a second before
+            show(last[0])
 
 
 def _picture(run: LiveRun, news: deque[str]) -> RenderableType:
-    """Draw prices, positions, working orders, the account and the news."""
+    """Draw the account, what is held and what works, how everything stands, and the news."""
     from rich.console import Group
+    from rich.markup import escape
+    from rich.padding import Padding
     from rich.panel import Panel
+    from rich.text import Text
+
+    account, ledger = run.account(), run.engine.ledger
+    head = (
+        f"[bold]{format_time(run.engine.now // SECOND * SECOND)}[/]   equity [bold]{account.equity:,.2f}[/] {account.currency}   "
+        f"balance {account.balance:,.2f}   margin free {account.margin_free:,.2f}"
+    )
+    parts: list[RenderableType] = [Text.from_markup(head), "", _positions(run), ""]
+    working = [order for book in ledger.books.values() for order in book.working.values()]
+    if working:
+        parts += [_orders(working), ""]
+    state = run.state.effective("", "")
+    tint = _TINTS[str(state.value)]
+    done = f"{len(ledger.fills)} fills, {len(ledger.trades)} trades closed"
+    parts.append(Text.from_markup(f"[{tint}]{state.value}[/]   {_health(run)}   {done}"))
+    for one in run.state.trading.scopes.values():
+        text = f"{one.scope} is {one.state} since {format_time(one.time // SECOND * SECOND)} by {one.who}: {one.why}"
+        parts.append(Text.from_markup(f"[{_TINTS[str(one.state.value)]}]{escape(text)}[/]"))
+    if news:
+        parts += ["", Text("\n".join(news), style="dim", overflow="ellipsis", no_wrap=True)]
+    title = f"herald {run.plan.mode} · {escape(run.plan.source)}"
+    # Room on the right: the terminal echoes ^C behind the last line, and one that wraps would shift the picture.
+    return Padding(Panel(Group(*parts), title=title, title_align="left", border_style="dim"), (0, 3, 0, 0))
+
+
+_TINTS = {"ACTIVE": "green", "REDUCING": "yellow", "HALTED": "red"}
+_SHOWN = 6
+"""Working orders in the live view."""
+
+
+def _positions(run: LiveRun) -> RenderableType:
+    """Draw a row for every book."""
     from rich.table import Table
     from rich.text import Text
 
     engine, market = run.engine, run.market
-    account = run.account()
-    state = run.state.effective("", "")
-    books = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-    for name, where in (
-        ("strategy", "left"),
-        ("symbol", "left"),
-        ("price", "right"),
-        ("position", "right"),
-        ("entry", "right"),
-        ("profit", "right"),
-        ("orders", "right"),
-    ):
-        books.add_column(name, justify=where)  # type: ignore[arg-type]
+    stopped = {runner.name for runner in engine.runners if runner.failed}
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
+    table.add_column("strategy", ratio=3)
+    table.add_column("symbol", ratio=2)
+    for name in ("price", "position", "entry", "profit"):
+        table.add_column(name, justify="right", ratio=2)
+    table.add_column("orders", justify="right", min_width=6)
     for book in engine.ledger.books.values():
         price = market.bid(book.symbol) if book.size >= 0 else market.ask(book.symbol)
         profit = book.position.unrealized(price, book.instrument) * (market.rate(book.symbol) if market.converts else 1.0)
         tint = "green" if profit > 0 else "red" if profit < 0 else ""
-        books.add_row(
-            book.strategy,
+        table.add_row(
+            Text(f"{book.strategy} (stopped)", style="red") if book.strategy in stopped else book.strategy,
             book.symbol,
             f"{price:.10g}",
             f"{book.size:+g}" if book.size else "flat",
@@ -261,15 +299,50 @@ def _picture(run: LiveRun, news: deque[str]) -> RenderableType:
             Text(f"{profit:+,.2f}", style=tint) if book.size else "",
             str(len(book.working) or ""),
         )
-    ready = run.reconciler.ready
-    health = " · ".join(f"{table} {'[green]ready' if table in ready else '[red]not ready'}[/]" for table in run.workers)
-    head = (
-        f"[bold]{format_time(engine.now)}[/]   equity [bold]{account.equity:,.2f}[/] {account.currency}   "
-        f"balance {account.balance:,.2f}   margin free {account.margin_free:,.2f}"
-    )
-    tint = {"ACTIVE": "green", "REDUCING": "yellow", "HALTED": "red"}[str(state.value)]
-    foot = f"[{tint}]{state.value}[/]   {health}   {len(engine.ledger.fills)} fills, {len(engine.ledger.trades)} trades closed"
-    parts: list[RenderableType] = [Text.from_markup(head), "", books, "", Text.from_markup(foot)]
-    if news:
-        parts += ["", Text("\n".join(news), style="dim")]
-    return Panel(Group(*parts), title=f"herald {run.plan.mode} · {run.plan.source}", title_align="left", border_style="dim")
+    return table
+
+
+def _orders(working: Sequence[Order]) -> RenderableType:
+    """Draw the newest working orders."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
+    for name, ratio in (("order", 3), ("symbol", 2)):
+        table.add_column(name, ratio=ratio)
+    for name in ("side", "size", "type", "at", "status"):
+        table.add_column(name, justify="right", ratio=2)
+    for order in sorted(working, key=lambda one: one.time)[-_SHOWN:]:
+        request = order.request
+        price = request.stop if request.limit is None else request.limit
+        at = "market" if price is None else f"{price:.10g}"
+        status = f"[red]{order.status}[/]" if str(order.status) == "unknown" else str(order.status)
+        row = (request.id, request.symbol, request.side.name.lower(), f"{order.remaining:g}", str(request.type), at, status)
+        table.add_row(*row)
+    if len(working) > _SHOWN:
+        table.add_row(f"and {len(working) - _SHOWN} more")
+    return table
+
+
+def _health(run: LiveRun) -> str:
+    """Return how connectors, journal, disk and clocks stand, as markup."""
+    from rich.markup import escape
+
+    words = []
+    for table, worker in run.workers.items():
+        state = "[green]ready[/]" if table in run.reconciler.ready else "[yellow]being compared[/]"
+        state = state if worker.is_connected else "[red]not connected[/]" if worker.is_alive else "[dim]ended[/]"
+        told = [one for name, one in run.health.items() if name.startswith(f"connectors.{table}") and one not in _QUIET]
+        words.append(f"{table} {state}" + "".join(f" [red]{escape(one)}[/]" for one in told))
+    standing = run.standing
+    words.append("journal [green]ok[/]" if standing.journal else "[red]journal cannot be written[/]")
+    if math.isfinite(standing.disk_free):
+        words.append(f"{standing.disk_free / 1e9:.0f} GB free" if standing.disk_free > 1e9 else "[red]disk nearly full[/]")
+    if standing.clock_skew:
+        words.append(f"[yellow]clocks differ by {standing.clock_skew:.1f} s[/]")
+    if not standing.pinned:
+        words.append("[red]another account[/]")
+    return " · ".join(words)
+
+
+_QUIET = ("healthy", "CLOSED", "")
+"""States of layers that need no word."""

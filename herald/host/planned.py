@@ -231,11 +231,11 @@ def _describe(plan: Plan) -> Iterable[str]:
         if strategy.sizing is not None:
             yield f"    sizing {_called(strategy.sizing)}"
         if strategy.exits:
-            yield "    exits  " + " > ".join(_called(part) for part in strategy.exits)
+            yield from _chain("    exits  ", strategy.exits)
         if strategy.risk:
-            yield "    risk   " + " > ".join(_called(part) for part in strategy.risk)
+            yield from _chain("    risk   ", strategy.risk)
     if plan.risk:
-        yield "risk     " + " > ".join(_called(part) for part in plan.risk)
+        yield from _chain("risk     ", plan.risk)
     if plan.journal is not None:
         yield f"journal  {_called(plan.journal)} [{plan.journal.origin}]"
     if plan.audit is not None:
@@ -259,6 +259,23 @@ def _describe(plan: Plan) -> Iterable[str]:
 def _costs(backtest: BacktestTable) -> str:
     stated = backtest.costs.model_dump(exclude_defaults=True).items()
     return "costs: " + (", ".join(f"{key} {value}" for key, value in stated) or "none")
+
+
+_WIDTH = 118
+"""Columns of a printed plan; a longer list of checks or exits goes on in the next line, below its first."""
+
+
+def _chain(head: str, parts: Sequence[Planned[Any]]) -> Iterable[str]:
+    """Yield *parts* in their order behind *head*, on as many lines as they need."""
+    line, empty = head, True
+    for part in parts:
+        word = _called(part) if empty else f" > {_called(part)}"
+        if not empty and len(line) + len(word) > _WIDTH:
+            yield line
+            line = " " * (len(head) - 2)
+            word = f"> {_called(part)}"
+        line, empty = line + word, False
+    yield line
 
 
 def _called(part: Planned[Any]) -> str:

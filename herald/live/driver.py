@@ -312,6 +312,7 @@ class Driver:
                 self._engine.emit(HealthChanged(self._clock.now(), f"connectors.{table}", "stalled", text))
         elif table in self._stalled:
             self._stalled.discard(table)
+            self._engine.emit(HealthChanged(self._clock.now(), f"connectors.{table}", "healthy"))
             self._desk.look(table)
         if now >= self._next_look.setdefault(table, now + self._housekeeping.reconcile_seconds):
             self._next_look[table] = now + self._housekeeping.reconcile_seconds

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from herald.clock import SECOND, parse_time
+from herald.clock import SECOND, format_time, parse_time
 from herald.components import Component, Services, Settings, component, hookimpl
 from herald.contracts import Capabilities, Connector, HistoryConnector, PlanView, Problem
 from herald.errors import DataError, NotConnected
@@ -24,13 +24,22 @@ from herald.model import BarSeries, DataEnded, Event, Instrument, Moment, Quote,
 __all__ = ["Replay", "ReplaySettings", "herald_connectors", "herald_validate"]
 
 
+class _Moment(int):
+    """Nanoseconds UTC that a plan prints as the date that they are."""
+
+    def __str__(self) -> str:
+        return format_time(self)
+
+
 def _moment(value: object) -> int | None:
     """Turn a date of the file into nanoseconds UTC."""
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _Moment(value)
     text = value.isoformat() if isinstance(value, datetime | date) else value
     try:
-        return parse_time(text)  # type: ignore[arg-type]
+        return _Moment(parse_time(text))  # type: ignore[arg-type]
     except (ValueError, TypeError):
         raise ValueError(f"{value!r} is no date; write 2024-01-31 or 2024-01-31T12:00:00Z") from None
 
@@ -61,7 +70,9 @@ class Replay(HistoryConnector):
         self._table = services.name.rpartition(".")[2]
         self._is_open = False
         self._ahead: deque[Moment] | None = None
-        self._now = settings.start or 0
+        # A plain number from here on: it becomes the time of everything that is played and recorded.
+        self._start, self._end = (None if one is None else int(one) for one in (settings.start, settings.end))
+        self._now = self._start or 0
         self._began: tuple[float, int] | None = None
         self._has_ended = False
         self._known = 0
@@ -87,7 +98,7 @@ class Replay(HistoryConnector):
 
     def capabilities(self) -> Capabilities:
         """Return: history, and prices that come by themselves."""
-        return Capabilities(history=True, streaming=True, lockstep=True, starts_at=self._settings.start or 0)
+        return Capabilities(history=True, streaming=True, lockstep=True, starts_at=self._start or 0)
 
     def instruments(self) -> Sequence[Instrument]:
         """Return the terms that the source knows."""
@@ -125,7 +136,7 @@ class Replay(HistoryConnector):
         self._feeds = tuple((symbol, timeframe) for symbol, timeframe in feeds if timeframe is not None)
         moments: dict[int, list[Any]] = {}
         for symbol, timeframe in self._feeds:
-            series = self._source.bars(symbol, timeframe, self._settings.start, self._settings.end)
+            series = self._source.bars(symbol, timeframe, self._start, self._end)
             for index in range(len(series)):
                 bar = series.bar(index)
                 moments.setdefault(bar.time, []).append(bar)

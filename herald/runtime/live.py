@@ -165,6 +165,7 @@ class LiveRun:
         driver: The loop.
         standing: How journal, disk, clock and account stand.
         table_of: Connector by symbol.
+        health: Last state that a layer or the watch over a worker told, by name; with a display only.
         audit: Records privileged acts before they are done; None where nothing is audited.
     """
 
@@ -231,6 +232,7 @@ class LiveRun:
         self._news: list[Event] = []
         self._heartbeat = Heartbeat.from_environment(self._world)
         self._next_measure = 0.0
+        self.health: dict[str, str] = {}
         self._adopter_of: dict[str, str] = {}  # name of the books of positions of others, by connector
         self._strange: dict[str, str] = {}  # connectors that lead to another account than at the start, and what differs
 
@@ -523,7 +525,7 @@ class LiveRun:
         view.live = Facts(self)
         self.engine = Engine(ledger, self.market, feeds, view, self.account)
         self.engine.now = clock.now()
-        listener: dict[str, Observer] = {"the live view": _Listener(self._news)} if self._tick is not None else {}
+        listener: dict[str, Observer] = {"the live view": _Listener(self._news, self.health)} if self._tick is not None else {}
         kinds = [kind for kind in vars(model).values() if isinstance(kind, type)]
         self.engine.observe({**observers, **listener}, kinds)
         self._outlet.attach(self.engine.emit)
@@ -642,10 +644,11 @@ class LiveRun:
             hedging = self._accounts[table].mode is AccountMode.HEDGING
             desks[table] = DeskAccount(table, worker, connector.capabilities(), lambda: self._generation, hedging)
         ids = {table: account.id for table, account in self._accounts.items()}
+        journal_id = journal.id  # asked once: the journal belongs to its thread from then on, which may close and reopen it
 
         def seal(request: OrderRequest) -> tuple[OrderRequest, object]:
             if not request.client_tag:
-                tag = client_tag(journal.id, ids[route[request.strategy]], request.id)
+                tag = client_tag(journal_id, ids[route[request.strategy]], request.id)
                 request = msgspec.structs.replace(request, client_tag=tag)
             return request, self._permit(request)
 
@@ -1025,11 +1028,14 @@ class _Listener:
 
     events: tuple[type, ...] = (model.Fill, model.Order, model.SystemEvent)
 
-    def __init__(self, news: list[Event]) -> None:
+    def __init__(self, news: list[Event], health: dict[str, str]) -> None:
         self._keep = news.append
+        self._health = health
 
     def observe(self, event: Event) -> None:
         """Keep *event* where it is worth a line."""
+        if isinstance(event, model.HealthChanged | model.CircuitChanged):
+            self._health[event.name] = str(event.state)
         if type(event) is not model.Order or event.status in _WORTH_A_LINE:
             self._keep(event)
 
@@ -1082,11 +1088,15 @@ def _news_of(event: Event) -> str:
             text = f"{event.name} is {event.state}"
         case model.StrategyFailed():
             text = f"strategy {event.strategy} was stopped: {event.error}"
+        case model.RunStarted():
+            text = f"the {event.mode} run trades"
+        case model.RunStopped():
+            text = f"the run ended: {event.status}"
         case model.Note():
             text = f"{event.strategy}: {event.text}"
         case _:
             text = type(event).__name__
-    return f"{format_time(event.time)}  {' '.join(text.split())}"
+    return f"{format_time(event.time // SECOND * SECOND)}  {' '.join(text.split())}"
 
 
 class _Times:

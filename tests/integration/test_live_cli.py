@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from herald.host.plan import load_plan
+from herald.live.state import TradingState
 from herald.runtime.live import LiveRun
 from herald.testing.simbroker import SimBroker
 
@@ -500,3 +501,41 @@ def test_a_paper_file_cannot_be_raised_to_live(paper: Path, tmp_path: Path, clea
     assert 4 == done.returncode
     assert 'the file says "paper"; a command may lower that, not raise it to "live"' in done.stderr
     assert not (tmp_path / "paper-state").exists() or os.name == "nt"
+
+
+def test_the_live_view_shows_what_is_held_what_works_and_how_everything_stands(paper: Path) -> None:
+    from collections import deque
+
+    from rich.console import Console
+
+    from herald.cli.live import _picture, _view
+
+    pictures: list[str] = []
+
+    def show(run: LiveRun) -> None:
+        console = Console(width=110, record=True, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        with console.file:
+            console.print(_picture(run, deque(["2024-01-31T12:00:00Z  one line of news"])))
+        pictures.append(console.export_text())
+
+    run = LiveRun(load_plan(paper), tick=lambda run: None)
+    held = lambda: any(book.size and book.working for book in run.engine.ledger.books.values())  # noqa: E731
+
+    def stop() -> bool:
+        if hasattr(run, "desk") and held():
+            run.state.set("symbol:GBPUSD", TradingState.REDUCING, "test", "a test")
+            show(run)
+            return True
+        return False
+
+    run.run(stop)
+    show(run)
+
+    picture = pictures[0]
+    for word in ("equity", "trend", "GBPUSD", "stop", "sell", "main ready", "journal ok", "GB free", "one line of news"):
+        assert word in picture, picture
+    assert "symbol:GBPUSD is REDUCING since" in picture
+    assert "main ended" in pictures[-1]
+    assert all(len(line.rstrip()) <= 107 for line in picture.splitlines())  # room for the ^C that a terminal echoes
+    with _view(shown=False) as nothing:
+        assert nothing is None

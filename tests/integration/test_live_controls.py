@@ -15,7 +15,7 @@ import pytest
 
 from herald.clock import WallClock
 from herald.components import component
-from herald.errors import ConfigError
+from herald.errors import ConfigError, JournalError
 from herald.host.plan import load_plan
 from herald.live.state import StateFile
 from herald.model import Alerted, Order, OrderRequest, Side, StateSet
@@ -654,3 +654,26 @@ def test_a_black_holed_session_is_made_again(netting: SimBroker, tmp_path: Path)
         drive(netting, file, steps, seconds=40.0)
 
     assert 0.0 == held(netting)
+
+
+def test_a_journal_that_failed_and_was_opened_again_takes_new_orders(
+    netting: SimBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, fails = SqliteJournal.append, []
+
+    def failing(self: SqliteJournal, records: Any, *, durable: bool = True) -> int:
+        if fails:
+            raise JournalError(fails.pop())
+        return append(self, records, durable=durable)
+
+    monkeypatch.setattr(SqliteJournal, "append", failing)
+
+    def steps(run: LiveRun) -> Steps:
+        yield trade(run, 1, 0.1)
+        fails.append("planted")
+        yield lambda: not fails and run.spool.is_writable and run.standing.journal
+        yield trade(run, 1, 0.2)
+        assert not run.engine.failures
+
+    drive(netting, live_file(netting, tmp_path), steps)
+    assert 0.3 == held(netting)
