@@ -142,13 +142,13 @@ class TerminalClient:
             with suppress(OSError):
                 sock.close()
 
-    def call(self, name: str, *args: Any, timeout: float, **named: Any) -> Reply:
+    def call(self, name: str, *args: Any, seconds: float, **named: Any) -> Reply:
         """Call a function of the package and return its answer.
 
         Args:
             name: Of the function, such as ``account_info``.
             args: Its arguments in their order.
-            timeout: Longest time from the first byte out to the last byte in, seconds.
+            seconds: Longest time from the first byte out to the last byte in.
             named: Its arguments by name.
 
         Raises:
@@ -160,12 +160,12 @@ class TerminalClient:
         if sock is None:
             raise NotSent(f"no connection to the terminal process; {name} was not sent")
         self._number += 1
-        end = self._clock.monotonic() + timeout
+        end = self._clock.monotonic() + seconds
         body = json.dumps([self._number, name, [_stated(one) for one in args], {key: _stated(one) for key, one in named.items()}])
         started = False
         try:
             frame = len(body.encode()).to_bytes(4, "big") + body.encode()
-            sock.settimeout(timeout)
+            sock.settimeout(seconds)
             started = sock.send(frame[:1]) > 0
             sock.sendall(frame[1:])
             answer = json.loads(self._receive(sock, end))
@@ -179,7 +179,7 @@ class TerminalClient:
             self.close()
             if not started:
                 raise NotSent(f"the connection to the terminal process is gone ({_words(error)}); {name} was not sent") from error
-            raise TerminalSilent(f"the terminal did not answer {name} within {timeout:g} s: {_words(error)}") from error
+            raise TerminalSilent(f"the terminal did not answer {name} within {seconds:g} s: {_words(error)}") from error
         except BaseException:
             self.close()  # interrupted half-way: what comes later would be taken for another answer
             raise

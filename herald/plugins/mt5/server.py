@@ -49,7 +49,7 @@ _SERVED = (
     "order_calc_margin order_calc_profit"
 )
 FUNCTIONS = frozenset(_SERVED.split())
-# The extension sends what lies on its stack in place of the first second of 1970 (SEMANTICS 32).
+# The extension sends what lies on its stack in place of the first second of 1970.
 DATED = {
     "copy_rates_from": (2,),
     "copy_rates_range": (2, 3),
@@ -236,7 +236,7 @@ class Caller:
                 return [number, "refused", "a date of 0 is not sent by the package (it sends garbage); use 1 or later"], None
         call = getattr(self.module, function)
         try:
-            # Keywords only where there are some: an empty dict of them makes the extension refuse a request (SEMANTICS 19).
+            # Keywords only where there are some: an empty dict of them makes the extension refuse a request.
             value = call(*args, **named) if named else call(*args)
         except (SystemError, TypeError, ValueError, OverflowError, AttributeError) as error:
             cause = error.__cause__

@@ -196,7 +196,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     maxbars: int = 100_000
     seed: int = 0
     tick_seconds: float = 1.0
-    history_days: float = 3.0
+    history_days: float = 1.0
     book: str | None = None
     control: str | None = None
     faults: tuple[Fault, ...] = ()
