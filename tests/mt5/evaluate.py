@@ -5,6 +5,7 @@ the module's ``configure`` and stays empty for the genuine one, which has none.
 """
 
 import datetime as dt
+import hashlib
 import importlib
 import json
 import pathlib
@@ -36,7 +37,7 @@ def namespace(module: Any) -> dict[str, Any]:
 
 
 def answer(expr: str, names: dict[str, Any]) -> dict[str, Any]:
-    """Return what an expression gives: the kind of its value or its exception, and last_error after it."""
+    """Return what an expression gives: value and kind, or the exception, and last_error after it."""
     found: dict[str, Any] = {"expr": expr}
     try:
         value = eval(expr, names)
@@ -47,6 +48,7 @@ def answer(expr: str, names: dict[str, Any]) -> dict[str, Any]:
     else:
         found["kind"] = describe(value)
         found["value"] = repr(value) if value is None or type(value) in (bool, int, str) else None
+        found["whole"] = repr(plain(value))
     code, text = names["mt5"].last_error()
     found["last_error"] = [code, text]
     return found
@@ -62,6 +64,13 @@ def describe(value: Any) -> str:
         fields = [f"{name}:{describe(each)}" for name, each in value._asdict().items()]  # type: ignore[attr-defined]
         return f"{type(value).__name__}({', '.join(fields)})"
     return type(value).__name__
+
+
+def plain(value: Any) -> Any:
+    """Return a value as nested tuples of numbers and texts; an array as a digest of its bytes."""
+    if isinstance(value, np.ndarray):
+        return f"{len(value)} rows {hashlib.sha256(value.tobytes()).hexdigest()}"
+    return tuple(plain(each) for each in value) if isinstance(value, tuple) else value
 
 
 def main() -> None:

@@ -79,14 +79,14 @@ def units(value: str) -> int:
 
 
 def text(value: Any, most: int, words: str = "Invalid arguments") -> str:
-    """Return a text of at most *most* code units.
+    """Return a text of at most *most* code units, as C has it: what follows a NUL is not seen.
 
     Raises:
         Bad: It is none, or longer.
     """
     if not isinstance(value, str) or units(value) > most:
         raise Bad(words)
-    return str(value)
+    return str(value).partition("\0")[0]
 
 
 def integer(value: Any, bits: int = 32) -> int:

@@ -714,4 +714,5 @@ def _tag(note: _Note) -> str:
 
 def _on_step(price: float, symbol: Symbol) -> bool:
     step = symbol.trade_tick_size or symbol.point
-    return abs(price / step - round(price / step)) < 1e-4
+    steps = price / step
+    return math.isfinite(steps) and abs(steps - round(steps)) < 1e-4

@@ -402,7 +402,8 @@ def _symbols_get(*args: Any, **named: Any) -> Any:
         raise _Failed(-5)
 
     def work(broker: Broker, now: int) -> tuple[Record, ...]:
-        return tuple(_symbol(broker, one, now) for name, one in broker.symbols.items() if _in_group(name, mask))
+        # The terminal filters here, and takes no mask for every symbol; elsewhere the extension does, and takes it for none.
+        return tuple(_symbol(broker, one, now) for name, one in broker.symbols.items() if not mask or _in_group(name, mask))
 
     return _ask("symbols_get", work)
 
