@@ -598,7 +598,10 @@ def _noted(chain: HashChain, heads: Path | None) -> tuple[dict[int, str], str]:
         previous = chain.link(previous, number, row[1])
         if row[0] != number or previous.hex().encode() != row[2]:
             return noted, f"{heads.name}: note {number} is not what was written, or was moved, added or left out"
-        note = _decode_head(row[1])
+        try:
+            note = _decode_head(row[1])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return noted, f"{heads.name}: note {number} is of another Herald"
         noted[note.records] = note.head
     return noted, ""
 

@@ -8,14 +8,19 @@ import io
 import lzma
 import zipfile
 import zlib
+from typing import IO
 
 from herald.plugins.files.refusal import refuse
 
 __all__ = ["decode", "unpack"]
 
 _SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
-_DAMAGES = (OSError, EOFError, ValueError, RuntimeError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
-"""What the four libraries raise; an encrypted or exotic zip is a RuntimeError."""
+_DAMAGES = (OSError, EOFError, ValueError, LookupError, RuntimeError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
+"""What the four libraries raise; an encrypted or exotic zip is a RuntimeError, a member without a name an IndexError."""
+_ALWAYS = 64 << 20
+"""Bytes that any file may unpack to."""
+_TIMES = 200
+"""So many times its own size a larger file may unpack to: prices reach 5 to 30, a file that is made to fill the memory 1,000."""
 
 
 def unpack(name: str, data: bytes) -> tuple[str, bytes]:
@@ -24,18 +29,18 @@ def unpack(name: str, data: bytes) -> tuple[str, bytes]:
     gzip, bzip2, xz and a zip with one member are known by their first bytes, whatever the name says.
 
     Raises:
-        DataError: The file is damaged, or a zip that holds not exactly one file.
+        DataError: The file is damaged, unpacks to far more than prices do, or is a zip that holds not exactly one file.
     """
     plain = name
     for suffix in _SUFFIXES:
         plain = plain[: -len(suffix)] if plain.lower().endswith(suffix) else plain
     try:
         if data.startswith(b"\x1f\x8b"):
-            return plain, gzip.decompress(data)
+            return plain, _bounded(gzip.GzipFile(fileobj=io.BytesIO(data)), len(data))
         if data.startswith(b"BZh"):
-            return plain, bz2.decompress(data)
+            return plain, _bounded(bz2.BZ2File(io.BytesIO(data)), len(data))
         if data.startswith(b"\xfd7zXZ\x00"):
-            return plain, lzma.decompress(data)
+            return plain, _bounded(lzma.LZMAFile(io.BytesIO(data)), len(data))
         if data.startswith(b"PK\x03\x04"):
             return _only_member(data)
     except _DAMAGES as error:
@@ -48,7 +53,18 @@ def _only_member(data: bytes) -> tuple[str, bytes]:
         files = [info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX/")]
         if len(files) != 1:
             raise refuse(0, "many_members", f"is a zip with {len(files)} files", "unpack it and name the folder")
-        return files[0].filename, archive.read(files[0])
+        return files[0].filename, _bounded(archive.open(files[0]), len(data))
+
+
+def _bounded(packed: IO[bytes] | gzip.GzipFile, size: int) -> bytes:
+    """Return what *packed*, a file of *size* bytes, unpacks to, without unpacking more than may be."""
+    most = max(_ALWAYS, _TIMES * size)
+    with packed:
+        data = packed.read(most + 1)
+    if len(data) > most:
+        what = f"unpacks to more than {most:,} bytes, from {size:,}"
+        raise refuse(0, "too_large", what, "prices do not; if these are, unpack it yourself")
+    return data
 
 
 def decode(data: bytes) -> str:

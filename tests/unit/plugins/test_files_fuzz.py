@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from herald.plugins.files import FilesSettings
 from herald.plugins.files.inspection import inspect_file
+from herald.plugins.files.unpack import unpack
 
 _SOUND = "\n".join(
     ["time,open,high,low,close,volume", *(f"2024-03-01 {hour:02d}:00,1.1,1.3,1.0,1.2,{hour + 1}" for hour in range(12))]
@@ -66,3 +74,24 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, start: bytes, rest: bytes
     found = inspect_file(path, FilesSettings(path=str(path)))
 
     assert found.extents or found.defects
+
+
+def zipped(data: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("prices.csv", data)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zipped])
+def test_a_file_that_unpacks_to_far_more_than_prices_do_is_refused(
+    pack: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("herald.plugins.files.unpack._ALWAYS", 100_000)
+    path = tmp_path / "prices.csv.gz"
+    path.write_bytes(pack(b"0" * 2_000_000))
+
+    found = inspect_file(path, FilesSettings(path=str(path)))
+
+    assert any("unpacks to more than" in defect.text for defect in found.defects)
+    assert _SOUND.encode() == unpack("prices.csv", pack(_SOUND.encode()))[1]
