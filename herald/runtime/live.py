@@ -232,6 +232,7 @@ class LiveRun:
         self._news: list[Event] = []
         self._heartbeat = Heartbeat.from_environment(self._world)
         self._next_measure = 0.0
+        self._next_flatten = 0.0
         self.health: dict[str, str] = {}
         self._adopter_of: dict[str, str] = {}  # name of the books of positions of others, by connector
         self._strange: dict[str, str] = {}  # connectors that lead to another account than at the start, and what differs
@@ -854,6 +855,8 @@ class LiveRun:
         books = self._books(ACCOUNT)
 
         def done() -> bool:
+            if self._task is Task.FLATTEN:
+                self._flatten_again()
             return not any(book.working or (book.size and self._task is Task.FLATTEN) for book in books)
 
         if not self.driver.run(done, self.plan.config.live.stop_seconds):
@@ -893,6 +896,14 @@ class LiveRun:
             if book.size and not any(_closes(order) for order in book.working.values()):
                 self.engine.close_book(book, "flatten")
 
+    def _flatten_again(self) -> None:
+        """Close what an order opened that was on its way when everything was to be closed; at most once a second."""
+        now = self._world.monotonic()
+        if now >= self._next_flatten:
+            self._next_flatten = now + 1.0
+            self._flatten(ACCOUNT)
+            self.desk.dispatch(self.engine.take())
+
     def _wind_down(self) -> None:
         """Apply ``on_stop`` and give it the time that the file allows."""
         how = self.plan.config.herald.on_stop
@@ -905,6 +916,8 @@ class LiveRun:
         books = self._books(ACCOUNT)
 
         def done() -> bool:
+            if how == "flatten":
+                self._flatten_again()
             entries = any(not o.request.reduce_only for book in books for o in book.working.values())
             return not entries and not (how == "flatten" and any(book.size for book in books))
 
