@@ -13,17 +13,20 @@ Exit codes:
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import os
-import sys
-import traceback
-from collections.abc import Sequence
+try:
+    import difflib
+    import importlib
+    import os
+    import sys
+    import traceback
+    from collections.abc import Sequence
 
-import click
+    import click
 
-from herald.errors import ConfigError, HeraldError, LeaseError, NotFound, PluginError
-from herald.host.discovery import Catalog, discover_commands
+    from herald.errors import ConfigError, HeraldError, LeaseError, NotFound, PluginError
+    from herald.host.discovery import Catalog, discover_commands
+except KeyboardInterrupt:  # before there is anything to say; a traceback of an import helps nobody
+    raise SystemExit(130) from None
 
 __all__ = ["check_verb", "exit_code", "herald", "main"]
 
@@ -43,7 +46,7 @@ _VERBS = {
     "halt": ("herald.cli.control:halt", "Stop trading: the account, a strategy or a symbol."),
     "journal": ("herald.cli.journal:journal", "Show, export or verify a journal."),
     "live": ("herald.cli.live:live", "Run with the money of an account."),
-    "mt5": ("herald.cli.mt5:mt5", "Work with MetaTrader 5: presets."),
+    "mt5": ("herald.cli.mt5:mt5", "Work with MetaTrader 5: diagnosis, symbols, presets, a server."),
     "new": ("herald.cli.new:new", "Write the skeleton of a plugin."),
     "paper": ("herald.cli.live:paper", "Run on live prices with simulated money."),
     "plan": ("herald.cli.plan:plan", "Show what a config file would run."),
@@ -150,6 +153,14 @@ def exit_code(error: BaseException) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    try:
+        code = _main(arguments)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     show = "--traceback" in arguments or bool(os.environ.get("HERALD_TRACEBACK"))
     os.environ.setdefault("LOGURU_FORMAT", _LOG)  # read where a plugin imports loguru; its own names a line of Herald's source
@@ -179,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         text = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
         code = _report(error, f"{text}; run `herald --traceback ...` and report what it shows", show)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _report(error: Exception, text: str, show: bool) -> int:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,9 @@ from herald.errors import NotFound
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
+
+    from herald.plugins.mt5.connector import MT5Connector
+    from herald.plugins.mt5.inspection import Report
 
 __all__ = ["mt5"]
 
@@ -81,6 +87,176 @@ def inputs(
         if not name.replace("_", "").replace("-", "").isalnum() or not name.isascii():
             raise click.BadParameter(f"{name!r} cannot name a table; use letters, digits, - and _", param_hint="--table")
         click.echo(toml_table(found, name, component.full_name, file.name), nl=False)
+
+
+@mt5.command(short_help="Find out how far a connection comes, and what works.")
+@click.argument("file", type=click.Path())
+@click.option("--connector", "table", metavar="NAME", help="Of the config's connectors; the only one that is mt5 without it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(file: str, table: str | None, as_json: bool) -> None:
+    """Connect as FILE says, stage by stage, and tell what is wrong; nothing is traded."""
+    from herald.plugins.mt5.inspection import examine
+
+    with _connector(file, table) as (name, connector):
+        report = examine(name, connector)
+    if as_json:
+        click.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        _print_report(report)
+    if not report.is_healthy:
+        raise click.exceptions.Exit(1)
+
+
+@mt5.command(short_help="List the broker's symbols.")
+@click.argument("file", type=click.Path())
+@click.argument("pattern", default="*")
+@click.option("--connector", "table", metavar="NAME", help="Of the config's connectors; the only one that is mt5 without it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def symbols(file: str, pattern: str, table: str | None, as_json: bool) -> None:
+    """List the symbols of FILE's broker that PATTERN lets through, such as *USD* or EUR*,!EURUSD."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    with _connector(file, table) as (_, connector):
+        connector.connect()
+        found = connector.listed(pattern)
+    if as_json:
+        click.echo(json.dumps([{key: getattr(one, key) for key in _SHOWN} for one in found], indent=2))
+        return
+    if not found:
+        raise NotFound(f"the broker has no symbol like {pattern!r}; * stands for anything, and upper and lower case differ")
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("symbol", "quote", "digits", "lot", "lots from", "to", "step", "spread", "swap long", "short", "watched"):
+        shown.add_column(heading, justify="left" if heading in ("symbol", "quote", "watched") else "right")
+    for one in found:
+        numbers = (
+            one.trade_contract_size,
+            one.volume_min,
+            one.volume_max,
+            one.volume_step,
+            one.spread,
+            one.swap_long,
+            one.swap_short,
+        )
+        texts = [f"{number:g}" for number in numbers]
+        watched = "yes" if one.visible else "no"
+        shown.add_row(escape(one.name), escape(one.currency_profit), str(one.digits), *texts, watched)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 140).print(shown)
+
+
+_SHOWN = (
+    "name",
+    "currency_base",
+    "currency_profit",
+    "digits",
+    "trade_contract_size",
+    "volume_min",
+    "volume_max",
+    "volume_step",
+    "spread",
+    "swap_long",
+    "swap_short",
+    "trade_mode",
+    "trade_exemode",
+    "filling_mode",
+    "trade_stops_level",
+    "trade_freeze_level",
+    "visible",
+    "path",
+)
+
+
+@mt5.command(short_help="Serve the terminal of this machine to Herald on another one.")
+@click.option("--listen", default="127.0.0.1:5005", show_default=True, metavar="HOST:PORT", help="Where to serve.")
+@click.option("--allow-remote", is_flag=True, help="Listen where other machines reach it, unencrypted; better use a tunnel.")
+@click.option(
+    "--token-file",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Has the token; a missing file is made with one.",
+)
+@click.option("--python", "python", default="", metavar="COMMAND", help="The Python that has the package; this one without it.")
+@click.option("--module", default="MetaTrader5", show_default=True, help="With the functions of MetaTrader5.")
+@click.option("--module-options", default="{}", metavar="JSON", help="For a module that takes options.")
+def serve(listen: str, allow_remote: bool, token_file: Path, python: str, module: str, module_options: str) -> None:
+    """Run the terminal process, and start it again whenever it ends or hangs, until Ctrl-C."""
+    import shlex
+    import signal
+    import threading
+
+    from herald.clock import WallClock
+    from herald.plugins.mt5.process import serve_forever
+    from herald.plugins.mt5.relay import token_of
+
+    try:
+        options = json.loads(module_options)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; write a JSON object", param_hint="--module-options") from error
+    if not isinstance(options, dict):
+        raise click.BadParameter("write a JSON object, such as {}", param_hint="--module-options")
+    stop = threading.Event()
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is not None:
+            signal.signal(number, lambda *_: stop.set())
+    serve_forever(
+        listen=listen,
+        allow_remote=allow_remote,
+        token=token_of(token_file),
+        python=shlex.split(python),
+        module=module,
+        options=options,
+        stop=stop,
+        clock=WallClock(),
+        tell=lambda text: click.echo(f"herald mt5 serve: {text}"),
+    )
+
+
+@contextmanager
+def _connector(file: str, table: str | None) -> Iterator[tuple[str, MT5Connector]]:
+    """Build the connector of *file* without its layers, and leave it disconnected."""
+    from herald.clock import WallClock
+    from herald.host.plan import load_plan
+    from herald.plugins.mt5.connector import MT5Connector
+    from herald.runtime.building import Builder
+
+    plan = load_plan(file, mode="backtest")
+    known = [name for name, part in plan.connectors.items() if part.use == "mt5"]
+    if table is None and len(known) == 1:
+        table = known[0]
+    if table not in known:
+        what = (
+            f'{file!r} has no connector {table!r} with use = "mt5"' if table else f"{file!r} has {len(known)} connectors of mt5"
+        )
+        raise NotFound(f"{what}; name one with --connector: {', '.join(known) or 'there is none'}")
+    clock = WallClock()
+    connector = Builder(plan, clock, lambda event: None, clock)(plan.connectors[table], {}, clock=clock)
+    if not isinstance(connector, MT5Connector):
+        raise NotFound(f"connector {table!r} is {type(connector).__name__}, not the one of MetaTrader 5")
+    try:
+        yield table, connector
+    finally:
+        connector.disconnect()
+
+
+def _print_report(report: Report) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    marks = {"ok": "[green]ok[/]", "failed": "[bold red]failed[/]", "warning": "[yellow]look[/]", "skipped": "[dim]-[/]"}
+    for title, lines in report.sections.items():
+        console.print(f"[bold]{title}[/]")
+        shown = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        shown.add_column(min_width=22)
+        shown.add_column(min_width=6)
+        shown.add_column(overflow="fold")
+        for one in lines:
+            shown.add_row(f"  {escape(one.name)}", marks[one.state], escape(one.text))
+        console.print(shown)
+    console.print("[green]healthy[/]" if report.is_healthy else "[bold red]not healthy[/]: see above")
 
 
 def _pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from herald.contracts import Capabilities
 from herald.errors import (
     AmbiguousError,
     ConfigError,
-    ConnectorError,
     DataError,
     NotConnected,
     NotSent,
@@ -71,7 +70,7 @@ from herald.plugins.mt5.records import (
 from herald.plugins.mt5.retcodes import explain, is_requote, is_success, is_unknown, name_of
 from herald.plugins.mt5.settings import MT5Settings
 
-__all__ = ["TIMEFRAMES", "MT5Connector", "Stage"]
+__all__ = ["TIMEFRAMES", "MT5Connector"]
 
 _TYPES = frozenset({OrderType.MARKET, OrderType.LIMIT, OrderType.STOP})
 _DEAL, _PENDING, _SLTP, _MODIFY, _REMOVE = 1, 5, 6, 7, 8
@@ -115,19 +114,6 @@ _STATUS = {
     6: OrderStatus.EXPIRED,
 }
 _KINDS = {0: OrderType.MARKET, 1: OrderType.MARKET, 2: OrderType.LIMIT, 3: OrderType.LIMIT, 4: OrderType.STOP, 5: OrderType.STOP}
-
-
-class Stage(ConnectorError):
-    """The connection came to a certain stage and no further.
-
-    Attributes:
-        stage: ``process``, ``pipe``, ``login``, ``sync``, ``permission`` or ``clock``.
-    """
-
-    def __init__(self, stage: str, text: str) -> None:
-        """Keep the stage."""
-        super().__init__(f"{stage}: {text}")
-        self.stage = stage
 
 
 class MT5Connector:
@@ -218,12 +204,8 @@ class MT5Connector:
         if self._is_ready and self._client is not None and self._client.is_open:
             return
         try:
-            self._reach_process()
-            self._reach_terminal()
-            self._check_login()
-            self._wait_for_sync()
-            self._select(self._settings.symbols)
-            self._look_at_clock()
+            for _, work in self.stages():
+                work()
         except BaseException:
             self._is_ready = False
             if self._client is not None:
@@ -232,6 +214,55 @@ class MT5Connector:
         self._is_ready = True
         if not self._floor:
             self._begin()
+
+    def stages(self) -> Sequence[tuple[str, Callable[[], None]]]:
+        """Return the steps of a connection by name, in their order; each raises what is wrong and leaves the rest undone."""
+        return (
+            ("process", self._reach_process),
+            ("terminal", self._reach_terminal),
+            ("login", self._check_login),
+            ("sync", self._wait_for_sync),
+            ("symbols", lambda: self._select(self._settings.symbols)),
+            ("clock", self._look_at_clock),
+        )
+
+    def versions(self) -> dict[str, Any]:
+        """Return what runs on the other side: Python, platform, module, package, number of the process, terminal's build."""
+        told: dict[str, Any] = dict(self._value("$versions"))
+        told["build"] = 0 if self._terminal is None else self._terminal.build
+        return told
+
+    def permissions(self) -> dict[str, bool]:
+        """Return the five flags that must all be set before anything can be traded; see `trouble`."""
+        terminal: TerminalInfo = self._value("terminal_info")
+        account: AccountInfo = self._value("account_info")
+        self._terminal, self._account = terminal, account
+        return {
+            "terminal connected": terminal.connected,
+            "Algo Trading button": terminal.trade_allowed,
+            "Python API allowed": not terminal.tradeapi_disabled,
+            "account may trade": account.trade_allowed,
+            "programs may trade": account.trade_expert,
+        }
+
+    def listed(self, pattern: str) -> Sequence[SymbolInfo]:
+        """Return the broker's symbols that a mask with ``*`` lets through."""
+        found: Sequence[SymbolInfo] = self._value("symbols_get", pattern, seconds=self._settings.history_timeout_seconds)
+        return found
+
+    def would_trade(self, symbol: str) -> str:
+        """Return what the terminal says of the smallest market order in *symbol*, without sending it; empty where it would do."""
+        info = self._infos[symbol]
+        form = {
+            "action": _DEAL,
+            "symbol": info.name,
+            "volume": float(info.volume_min),
+            "type": 0,
+            "price": float(self._value("symbol_info_tick", info.name).ask),
+            "type_filling": policies(info.filling_mode, info.trade_exemode, OrderType.MARKET, TimeInForce.GTC)[0],
+        }
+        check: OrderCheckResult = self._value("order_check", form)
+        return "" if check.retcode == 0 else explain(check.retcode, check.comment)
 
     def _reach_process(self) -> None:
         settings = self._settings

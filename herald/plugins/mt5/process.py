@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from herald.clock import Clock
-from herald.errors import NotSent
+from herald.errors import ConfigError, NotSent, Problem
+from herald.plugins.mt5 import server
 
 __all__ = ["TerminalProcess", "serve_forever"]
 
@@ -177,31 +178,45 @@ class TerminalProcess:
         self.start()
 
 
-def serve_forever(process: TerminalProcess, stop: threading.Event, clock: Clock, tell: Callable[[str], None]) -> None:
-    """Keep *process* running until *stop*: whenever it ends - by a client's wish, by a crash - it is started again.
+def serve_forever(
+    *,
+    listen: str,
+    allow_remote: bool,
+    token: str,
+    python: Sequence[str],
+    module: str,
+    options: Mapping[str, Any],
+    stop: threading.Event,
+    clock: Clock,
+    tell: Callable[[str], None],
+) -> None:
+    """Serve a terminal at a fixed address until *stop*: whenever its process ends or hangs it is started again.
 
     Args:
-        process: Listens at a port of its own choice or a fixed one.
+        listen: ``host:port``.
+        allow_remote: It may be reached from other machines.
+        token: What clients must know.
+        python: See `TerminalProcess`.
+        module: The same.
+        options: The same.
         stop: Ends it.
-        clock: Waits between starts, longer after each failure in a row.
+        clock: Measures how long a start takes.
         tell: Given one line for everything that happens.
+
+    Raises:
+        ConfigError: It cannot listen there.
     """
-    wait = 0.2
+    from herald.plugins.mt5.relay import Relay
+
     try:
-        while not stop.is_set():
-            try:
-                process.start()
-            except NotSent as error:
-                tell(f"{error}; trying again in {wait:g} s")
-                if stop.wait(wait):
-                    return
-                wait = min(wait * 2, 30.0)
-                continue
-            wait = 0.2
-            tell(f"serving the terminal at {process.address}")
-            while not stop.wait(0.1):
-                if not process.is_alive:
-                    tell("the terminal process has ended; starting it again")
-                    break
+        sock = server.listen(listen, allow_remote)
+    except server.Refused as error:
+        raise ConfigError("herald mt5 serve", [Problem("--listen", str(error), "correct it")]) from error
+    host, port = sock.getsockname()[:2]
+    process = TerminalProcess(clock=clock, python=python, module=module, options=options, token=token, tell=tell)
+    tell(f"serving the terminal at {host}:{port}; Ctrl-C ends it")
+    try:
+        Relay(sock, process, clock, tell).run(stop)
     finally:
         process.kill()
+        sock.close()
