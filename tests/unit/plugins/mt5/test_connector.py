@@ -81,7 +81,8 @@ def test_a_position_is_opened_protected_and_closed(make: Make, mode: str) -> Non
     (closed,) = news(connector)
 
     assert filling == connector.account().mode
-    assert isinstance(opened, Fill) and isinstance(closed, Fill)
+    assert isinstance(opened, Fill)
+    assert isinstance(closed, Fill)
     assert (tag(1), 0.1, Side.BUY, 0.35) == (opened.order_id, opened.size, opened.side, opened.fee)
     assert (tag(2), 0.1, Side.SELL) == (closed.order_id, closed.size, closed.side)
     assert (0.1, opened.price) == (held.size, held.average_price)
@@ -104,7 +105,9 @@ def test_a_waiting_order_is_changed_withdrawn_and_told(make: Make) -> None:
     (gone,) = news(connector)
     connector.cancel(ticket)
 
-    assert isinstance(placed, Order) and isinstance(changed, Order) and isinstance(gone, Order)
+    assert isinstance(placed, Order)
+    assert isinstance(changed, Order)
+    assert isinstance(gone, Order)
     assert (OrderStatus.ACCEPTED, price, tag(1)) == (placed.status, placed.request.limit, placed.request.client_tag)
     assert round(price - 0.001, 5) == changed.request.limit
     assert OrderStatus.CANCELLED is gone.status
