@@ -17,13 +17,15 @@ ROOT = Path(__file__).resolve().parent.parent
 BASELINE = ROOT / ".secrets.baseline"
 LEFT_OUT = ("requirements/", "herald/report/static/", "tests/fuzz/corpus/", ".secrets.baseline")
 """Hashes of files, files of others as they published them, bytes without meaning."""
+MADE_UP = r"^(secret|wrong|test|very-secret)[a-z0-9_:-]*$"
+"""How passwords of tests and examples begin, so that nobody has to wonder."""
 
 
 def scan() -> dict[str, Any]:
     """Return what detect-secrets finds in every file under version control."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout.decode().split("\0")
     files = [one for one in listed if one and not one.startswith(LEFT_OUT) and (ROOT / one).is_file()]
-    command = ["detect-secrets", "scan", *files]
+    command = ["detect-secrets", "scan", "--exclude-secrets", MADE_UP, *files]
     return json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
 
 

@@ -7,15 +7,16 @@ is in the journal before it is sent, and here within a second.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from herald import model
 from herald.components import Component, Services, Settings, component, hookimpl
 from herald.contracts import AuditTrail
-from herald.errors import AuditError
+from herald.errors import AuditError, NotSupported
 from herald.model import Event, Order, OrderRequest
 from herald.utils.audit_log import AuditLog, Row, read_audit_key
 
@@ -46,6 +47,13 @@ class AuditSettings(Settings):
     """After how many records it is noted at the latest."""
     rotate_bytes: int = Field(default=67_108_864, ge=65_536)
     """Size at which a new file begins; old ones are never deleted."""
+
+    @field_validator("syslog")
+    @classmethod
+    def _has_syslog(cls, is_asked: bool) -> bool:
+        if is_asked and sys.platform == "win32":
+            raise ValueError("Windows has no such log; remove it, and give heads a place on another machine")
+        return is_asked
 
 
 class Audit:
@@ -184,10 +192,21 @@ class Audit:
             return
         number, digest = self._log.head
         if number > self._told and not self._log.seal_trouble:
-            import syslog
-
-            syslog.syslog(syslog.LOG_AUTH | syslog.LOG_NOTICE, f"herald audit {self._log.path} {number}:{digest}")
+            _say(f"herald audit {self._log.path} {number}:{digest}")
             self._told = number
+
+
+if sys.platform == "win32":
+
+    def _say(text: str) -> None:
+        raise NotSupported("Windows has no syslog; remove syslog from [audit]")
+
+else:
+
+    def _say(text: str) -> None:
+        import syslog
+
+        syslog.syslog(syslog.LOG_AUTH | syslog.LOG_NOTICE, text)
 
 
 def make_key(path: Path) -> bytes:
