@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from types import UnionType
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin
 
 import pluggy
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from herald.contracts import Services
 
@@ -17,7 +18,26 @@ hookimpl = pluggy.HookimplMarker("herald")
 """Marks a module-level function of a plugin as the answer to one of Herald's hooks."""
 
 
-class Settings(BaseModel):
+class Numbers(BaseModel):
+    """Base of every table of a config: ``true`` is no number, though Python takes it for 1."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_bool(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool):
+            field = cls.model_fields.get(info.field_name or "")
+            if field is not None and _is_numeric(field.annotation):
+                raise ValueError(f"must be a number, not {str(value).lower()}")
+        return value
+
+
+def _is_numeric(annotation: Any) -> bool:
+    """Return whether a field takes numbers, and no bool."""
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return bool({int, float}.intersection(kinds)) and bool not in kinds
+
+
+class Settings(Numbers):
     """Base of a component's settings: frozen, and unknown keys are errors.
 
     Field names are the keys of the component's table in the config.

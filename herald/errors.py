@@ -67,9 +67,10 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        """Return the problem on one line."""
+        """Return the problem on one line, whatever characters stand in a name."""
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text}; {self.hint}" if self.hint else text
+        text = f"{text}; {self.hint}" if self.hint else text
+        return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 class HeraldError(Exception):

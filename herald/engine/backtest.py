@@ -19,6 +19,7 @@ import numpy as np
 
 from herald.contracts import Command, Submit
 from herald.engine.engine import Engine, Runner
+from herald.engine.exits import FOREIGN
 from herald.engine.feed import Feed
 from herald.model import Bar, FloatArray, IntArray, OrderRequest
 
@@ -189,9 +190,9 @@ def _weave(shape: _Shape) -> _Walk:
     for index, place in enumerate(calls):
         lines += [f"            at = {index}"] if len(calls) > 1 else []
         lines += [f"            h{index}(b{place}, c{index})"]
-    lines += ["        except Exception as error:", f"            return at, error, ({bars})"]
+    lines += ["        except FOREIGN as error:", f"            return at, error, ({bars})"]
     lines += ["        if commands or busy:", "            return True", "    return False"]
-    scope: dict[str, Any] = {}
+    scope: dict[str, Any] = {"FOREIGN": FOREIGN}
     exec(compile("\n".join(lines), "<woven loop>", "exec"), scope)  # noqa: S102 - see above: nothing of a user's gets in
     walk: _Walk = scope["walk"]
     return walk
@@ -363,7 +364,7 @@ class Backtest:
             if engine.restless:
                 return done
 
-    def _go_on(self, cells: Sequence[_Cell], at: int, error: Exception | None, bars: Sequence[Bar]) -> None:
+    def _go_on(self, cells: Sequence[_Cell], at: int, error: BaseException | None, bars: Sequence[Bar]) -> None:
         """Stop the strategy whose listener number *at* failed with *error*, and let the moment go on with those behind it."""
         engine = self._engine
         places = [place for place, cell in enumerate(cells) for _ in cell.feed.handlers]
@@ -376,7 +377,7 @@ class Backtest:
                 for at in range(at + 1, len(listeners)):  # noqa: B020 - goes on from where it stopped
                     on_bar, context = listeners[at]
                     on_bar(bars[places[at]], context)
-            except Exception as another:
+            except FOREIGN as another:
                 error = another
                 continue
             return
@@ -405,7 +406,7 @@ class Backtest:
                 for bar, (on_bar, context) in zip(bars, listeners, strict=True):
                     try:
                         on_bar(bar, context)
-                    except Exception as error:
+                    except FOREIGN as error:
                         engine.fail_context(context, error)
                         listeners[:] = [handlers[0] for handlers in callbacks]  # it may listen to the bars that follow
             else:
@@ -413,7 +414,7 @@ class Backtest:
                     for on_bar, context in handlers:
                         try:
                             on_bar(bar, context)
-                        except Exception as error:
+                        except FOREIGN as error:
                             engine.fail_context(context, error)
             if commands or resting:
                 if straight and not resting and not engine.restless and self._all_straight(cells, places, size):

@@ -179,11 +179,16 @@ class Book:
         if size == self._asked:
             return self._lots  # strategies ask for the same size again and again
         parts = self.parts
-        if parts:
-            steps = size * parts
-            lots = int(steps + (1e-9 if steps > 0 else -1e-9) * (1 + abs(steps))) / parts
-        else:
-            lots = self.instrument.round_size(size)
+        try:
+            if parts:
+                steps = size * parts
+                lots = int(steps + (1e-9 if steps > 0 else -1e-9) * (1 + abs(steps))) / parts
+            else:
+                lots = self.instrument.round_size(size)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"size must be a finite number of lots, not {size!r}") from None
+        if lots != lots:
+            raise ValueError(f"size must be a finite number of lots, not {size!r}")
         self._asked, self._lots = size, lots
         return lots
 

@@ -172,6 +172,8 @@ class StrategyContext:
         feed = self._feed(symbol, timeframe)
         end = feed.count
         if not 0 < n <= end:
+            if n < 1:
+                raise ValueError(f"n must be a number of bars, 1 or more, not {n!r}: the last is the current one")
             raise DataError(
                 f"strategy {self._strategy!r} asks for {n} bars of {symbol!r} and {end} are known; return more from warmup()"
             )

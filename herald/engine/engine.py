@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import operator
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ import msgspec
 from herald.contracts import Cancel, Command, Intent, Modify, Observer, Sizer, Strategy, Submit
 from herald.engine.book import Book, Ledger
 from herald.engine.context import StrategyContext, Terms
-from herald.engine.exits import ExitDesk
+from herald.engine.exits import FOREIGN, ExitDesk
 from herald.engine.feed import Feed
 from herald.engine.market import Market
 from herald.engine.risk import MESSAGES_KEPT, Gate, View
@@ -228,9 +229,9 @@ class Engine:
     def _start(self, runner: Runner) -> None:
         try:
             runner.strategy.on_start(runner.context)
-            runner.warmup = runner.strategy.warmup()
+            runner.warmup = _bars(runner.strategy.warmup())
             runner.started = True
-        except Exception as error:
+        except FOREIGN as error:
             self.fail(runner, error)
 
     def admit(self, runner: Runner) -> None:
@@ -309,7 +310,7 @@ class Engine:
             for on_bar, context in feed.handlers:
                 try:
                     on_bar(bar, context)
-                except Exception as error:
+                except FOREIGN as error:
                     self.fail_context(context, error)
 
     def on_order(self, order: Order) -> None:
@@ -372,7 +373,7 @@ class Engine:
             if not runner.failed:
                 try:
                     runner.strategy.on_stop(runner.context)
-                except Exception as error:
+                except FOREIGN as error:
                     self.fail(runner, error)
 
     # --- failures ---------------------------------------------------------------------------------
@@ -380,10 +381,10 @@ class Engine:
     def _call(self, runner: Runner, callback: Callable[..., None], event: object) -> None:
         try:
             callback(event, runner.context)
-        except Exception as error:
+        except FOREIGN as error:
             self.fail(runner, error)
 
-    def fail_context(self, context: object, error: Exception) -> None:
+    def fail_context(self, context: object, error: BaseException) -> None:
         """Stop the strategy that owns *context*."""
         for runner in self.runners:
             if runner.context is context:
@@ -391,7 +392,7 @@ class Engine:
                 return
         raise error
 
-    def fail(self, runner: Runner, error: Exception) -> None:
+    def fail(self, runner: Runner, error: BaseException) -> None:
         """Stop a strategy that raised: no more calls, resting entries cancelled; its exits go on."""
         runner.failed = True
         for feed in runner.feeds:
@@ -439,7 +440,7 @@ class Engine:
                 self.admit(runner)
         return True
 
-    def _rule_failed(self, strategy: str, rule: str, error: Exception) -> None:
+    def _rule_failed(self, strategy: str, rule: str, error: BaseException) -> None:
         error.add_note(f"raised by the exit rule {rule}")
         runner = self._by_name[strategy]
         self.fail(runner, error)
@@ -675,13 +676,13 @@ class Engine:
                 observe(event)
                 if self._strikes:
                     self._strikes.pop(observe, None)
-            except Exception as error:
+            except FOREIGN as error:
                 self._strike(observe, error)
 
     def _emit_bar(self, bar: Bar, context: object) -> None:
         self.emit(bar)
 
-    def _strike(self, observe: Callable[[Event], None], error: Exception) -> None:
+    def _strike(self, observe: Callable[[Event], None], error: BaseException) -> None:
         strikes = self._strikes[observe] = self._strikes.get(observe, 0) + 1
         if strikes < _MUTE_AFTER:
             return
@@ -696,10 +697,29 @@ def _rounded(price: float | None, book: Book) -> float | None:
     return book.instrument.round_price(price)
 
 
-def _place(error: Exception) -> str:
-    """Return `` (file.py, line n)`` of where *error* was raised, for an error that is not Herald's own."""
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames or isinstance(error, HeraldError):
+def _bars(warmup: object) -> int:
+    """Return what ``warmup()`` answered, if that is a number of bars."""
+    count = operator.index(warmup) if hasattr(warmup, "__index__") and not isinstance(warmup, bool) else -1
+    if count < 0:
+        raise ValueError(f"warmup() must return a whole number of bars, 0 or more, not {warmup!r}")
+    return count
+
+
+_OWN = __file__.replace(chr(92), "/").rpartition("/engine/")[0] + "/"
+"""Where Herald's own code lies."""
+
+
+def _place(error: BaseException) -> str:
+    """Return `` (file.py, line n)`` of the innermost line outside Herald that led to *error*; empty where there is none.
+
+    What is wrong in a strategy shows where it called Herald, not where Herald noticed. An error that is not Herald's own and came
+    from nowhere else is Herald's, or a built-in strategy's: then its own line is named.
+    """
+    frames = [(frame.filename.replace(chr(92), "/"), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    outside = [frame for frame in frames if not frame[0].startswith((_OWN, "<"))]
+    if not outside and isinstance(error, HeraldError):
         return ""
-    last = frames[-1]
-    return f" ({last.filename.replace(chr(92), '/').rsplit('/', 1)[-1]}, line {last.lineno})"
+    if not frames:
+        return ""
+    name, line = (outside or frames)[-1]
+    return f" ({name.rsplit('/', 1)[-1]}, line {line})"

@@ -13,8 +13,10 @@ from herald.engine.context import Terms
 from herald.errors import OrderError
 from herald.model import Bar, Order, OrderRequest, OrderType, Quote, Side
 
-__all__ = ["ExitDesk", "Watch"]
+__all__ = ["FOREIGN", "ExitDesk", "Watch"]
 
+FOREIGN = (Exception, SystemExit)
+"""What code that is not Herald's may raise without ending more than itself; ``sys.exit()`` in a strategy is a failure of it."""
 _REDUCE = Terms(reduce_only=True)
 
 
@@ -56,7 +58,7 @@ class ExitDesk:
     loosens. While a closing order works, no second is sent.
     """
 
-    def __init__(self, orders: _Orders, failed: Callable[[str, str, Exception], None]) -> None:
+    def __init__(self, orders: _Orders, failed: Callable[[str, str, BaseException], None]) -> None:
         """Work for an engine.
 
         Args:
@@ -113,7 +115,7 @@ class ExitDesk:
         for name, rule in watch.rules:
             try:
                 answer = rule.check(position, event, watch.context)
-            except Exception as error:  # the rule is taken out, its strategy stopped; the other rules go on
+            except FOREIGN as error:  # the rule is taken out, its strategy stopped; the other rules go on
                 watch.rules = [one for one in watch.rules if one[1] is not rule]
                 self._failed(watch.strategy, name, error)
                 continue

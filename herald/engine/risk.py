@@ -347,7 +347,7 @@ class Gate:
                 continue
             try:
                 denial = check(request, view)
-            except Exception as error:  # fail closed: a broken check must not let an order through
+            except (Exception, SystemExit) as error:  # fail closed: a broken check must not let an order through
                 return Denial("check_failed", f"{name} raised {type(error).__name__}: {error}")
             if denial is not None:
                 return denial

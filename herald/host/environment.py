@@ -25,7 +25,7 @@ def overlay(raw: Raw, environ: Mapping[str, str]) -> tuple[list[Problem], dict[s
     Names are compared without case, because variables are in capitals on some systems and by habit on the rest:
     ``HERALD_STRATEGIES__TREND__SIZE`` sets ``size`` in ``[strategies.Trend]``. A value that begins with ``[`` or
     ``{`` is JSON; any other is text, which the settings turn into what they need. A variable without ``__`` is no
-    setting, unless it is the name of a table.
+    setting, unless it is the name of a table; one that reads like a table and a key is a mistake.
 
     Args:
         raw: Tables of the file; changed.
@@ -43,7 +43,12 @@ def overlay(raw: Raw, environ: Mapping[str, str]) -> tuple[list[Problem], dict[s
         path = [part for part in variable[len(_PREFIX) :].split(_BETWEEN) if part]
         table = path[0].lower() if path else ""
         if table not in tables:
-            if len(path) > 1:
+            near_table = next((name for name in tables if table.startswith(f"{name}_")), None)
+            if len(path) == 1 and near_table is not None:
+                key = path[0][len(near_table) + 1 :]
+                what = "is no setting: two underscores stand between a table and its key"
+                problems.append(Problem(variable, what, f"did you mean {_PREFIX}{near_table.upper()}{_BETWEEN}{key.upper()}?"))
+            elif len(path) > 1:
                 near = difflib.get_close_matches(table, tables, 1)
                 hint = f"did you mean {_PREFIX}{near[0].upper()}{_BETWEEN}...?" if near else f"there are: {', '.join(tables)}"
                 problems.append(Problem(variable, f"there is no table {table}", hint))

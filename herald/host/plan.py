@@ -332,7 +332,11 @@ class _Planner:
             self.problems.append(Problem(place, what, 'write timeframe = "1h"'))
             return ()
         try:
-            return tuple(dict.fromkeys(Timeframe.parse(text) for text in texts))
+            frames = [Timeframe.parse(text) for text in texts]
+            twice = sorted({str(one) for one in frames if frames.count(one) > 1})
+            if twice:
+                self.problems.append(Problem(place, f"{', '.join(twice)} is listed twice", "list each time frame once"))
+            return tuple(dict.fromkeys(frames))
         except ValueError as error:
             self.problems.append(Problem(place, *str(error).split("; ", 1)))
             return ()

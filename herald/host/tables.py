@@ -6,9 +6,10 @@ from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from herald.clock import DAY, parse_time
+from herald.components import Numbers
 from herald.model.instrument import week_windows
 
 __all__ = [
@@ -27,7 +28,7 @@ __all__ = [
 Raw = dict[str, Any]
 
 
-class Table(BaseModel):
+class Table(Numbers):
     """Base of the host's own tables."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
@@ -141,13 +142,13 @@ class InstrumentTable(Table):
         return name
 
 
-class ConversionTable(BaseModel):
+class ConversionTable(Numbers):
     """``[conversions]``: which symbol turns a currency into the account's, by currency, and how old its price may be."""
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
     __pydantic_extra__: dict[str, str] = Field(init=False)
 
-    max_age_seconds: float = Field(default=604_800.0, gt=0)
+    max_age_seconds: float = Field(default=604_800.0, gt=0, le=3e9)
     """A request that needs an older price is denied."""
 
     @property
@@ -177,6 +178,13 @@ class CostTable(Table):
     """The same as a fraction of the bar's high minus low."""
     slippage_impact: float = Field(default=0.0, ge=0)
     """The same as a fraction of the price, times the square of the order's share of the bar's volume."""
+
+    @model_validator(mode="after")
+    def _has_one_spread(self) -> Self:
+        if self.spread == "data" and self.spread_points:
+            points = f"spread_points = {self.spread_points:g}"
+            raise ValueError(f'spread = "data" takes the spread of each bar, and {points} would not count; leave one of them out')
+        return self
 
 
 _YEARS = range(1678, 2262)

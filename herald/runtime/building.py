@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from platformdirs import user_cache_dir
 
 from herald.clock import Clock, WallClock
-from herald.contracts import Cache, Connector, ExitRule, RiskCheck, Services, Sizer, Strategy
+from herald.contracts import Cache, Connector, ExitRule, Operation, RiskCheck, Services, Sizer, Strategy
 from herald.engine.context import ExitContext, StrategyContext
 from herald.engine.engine import Engine, Runner
 from herald.engine.exits import Watch
@@ -29,7 +30,7 @@ from herald.model import (
 )
 from herald.simulator.costs import Costs
 
-__all__ = ["Builder", "Outlet", "StrategySetup", "costs_of", "enlist", "seeded", "series_of", "setup_of"]
+__all__ = ["Builder", "Outlet", "StrategySetup", "costs_of", "enlist", "misfit", "seeded", "series_of", "setup_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +117,17 @@ class Builder:
             state=plan.config.live.state,
         )
         try:
-            return part.component.build(part.settings, services)
+            built = part.component.build(part.settings, services)
         except HeraldError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             text = " ".join(f"{type(error).__name__}: {error}".split())
             raise ConfigError(plan.source, [Problem(part.name, f"{part.use} cannot be built: {text}")]) from error
+        wrong = misfit(part.kind, built)
+        if wrong:
+            what = f"build of {part.use} [{part.origin}] made a {type(built).__name__} that {wrong}"
+            raise ConfigError(plan.source, [Problem(part.name, what, "report it to the plugin's author, or mend the plugin")])
+        return built
 
     def cache(self, name: str) -> Cache:
         """Return the cache called *name*, the same one to everybody.
@@ -147,6 +153,45 @@ class Builder:
         connector: Connector = self(part, formats, clock=clock)
         layers = [self(layer, clock=clock) for layer in plan.layers(name)]
         return GuardedConnector(part.name, connector, layers) if layers else connector
+
+
+_METHODS: dict[str, tuple[str, ...]] = {
+    "connector": (*(one.method for one in Operation), "disconnect", "capabilities"),
+    "cache": ("get", "set", "delete", "clear"),
+    "exit": ("check",),
+    "format": ("claims", "parse"),
+    "journal": ("append", "read", "snapshot", "latest", "close"),
+    "middleware": ("__call__",),
+    "observer": ("observe", "close"),
+    "risk": ("check",),
+    "sizer": ("size",),
+    "strategy": ("warmup", "on_start", "on_bar", "on_quote", "on_order", "on_fill", "on_timer", "on_stop"),
+}
+"""What a component of each kind must have; see `herald.contracts`."""
+
+
+def misfit(kind: str, built: object) -> str:
+    """Return why *built* cannot be a component of *kind*, behind "a NAME that"; empty where it can."""
+    if kind == "strategy" and not isinstance(built, Strategy):
+        return "is no herald.Strategy; let its class inherit from it"
+    for name in _METHODS.get(kind, ()):
+        method = getattr(built, name, None)
+        if not callable(method):
+            return f"has no method {name}()"
+        if kind == "journal" and name == "read":
+            continue  # it yields the records
+        if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+            hint = "; herald.bridge() makes a connector of an async one" if kind == "connector" else ""
+            return f"has an async {name}(), which would never run; write a plain function{hint}"
+        if inspect.isgeneratorfunction(method):
+            return f"yields in {name}(), which would never run; write a plain function"
+    if kind == "risk" and not isinstance(getattr(built, "exempts_reductions", None), bool):
+        return "does not say whether it spares reductions; state exempts_reductions = True or False"
+    if kind == "observer":
+        events = getattr(built, "events", None)
+        if not isinstance(events, tuple | list) or not all(isinstance(one, type) for one in events):
+            return f"lists the events {events!r}; state events = (Fill, ...), a tuple of types"
+    return ""
 
 
 def seeded(seed: int, name: str) -> random.Random:

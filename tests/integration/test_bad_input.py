@@ -525,8 +525,8 @@ CASES: dict[str, tuple[str, dict[str, str], int, tuple[str, ...]]] = {
     "strategy that ends the process": (
         B,
         {"mine/sitter.py": plugin("    def on_bar(self, bar, ctx):\n        raise SystemExit(0)")},
-        4,
-        ("sitter.py, line 7", "ended the process (SystemExit: 0)", "raise an exception there instead"),
+        1,
+        ("strategy 'trend' was stopped", "SystemExit: 0 (sitter.py, line 7)"),
     ),
     "strategy that raises many lines": (
         B,

@@ -607,8 +607,9 @@ def test_strategy_that_ends_the_process_is_an_error_and_not_a_success(herald: Co
 
     code, _, err = herald("backtest", "h.toml", "--quiet")
 
-    assert 4 == code
-    assert "stopper.py, line 18, ended the process (SystemExit: 0) in the middle of the run" in err
+    assert 1 == code
+    assert "was stopped at " in err
+    assert "SystemExit: 0 (stopper.py, line 18)" in err
 
 
 def test_what_a_strategy_prints_is_not_in_the_json(herald: Command) -> None:
@@ -670,3 +671,33 @@ def test_data_that_cannot_be_read_is_shown_with_code_1(herald: Command) -> None:
 
     assert 1 == code
     assert "prices.csv  unreadable: the file has no header" in out
+
+
+def test_an_interrupt_while_herald_is_imported_ends_without_a_traceback() -> None:
+    code = """
+import sys
+
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "herald.host.discovery":
+            raise KeyboardInterrupt
+
+
+sys.meta_path.insert(0, Interrupting())
+import herald.cli
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (130, "") == (done.returncode, done.stderr)
+
+
+def test_an_interrupt_before_the_first_verb_ends_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("herald.cli._main", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        main([])
+
+    assert 130 == stop.value.code

@@ -100,3 +100,15 @@ def test_variables_that_are_no_settings_are_left_alone() -> None:
 
     assert ([], {}) == overlay(raw, {"HERALD_TRACEBACK": "1", "HERALD_": "x", "NOT_HERALD_BACKTEST__CASH": "5"})
     assert table() == raw
+
+
+def test_one_underscore_between_table_and_key_is_a_mistake_and_not_silence() -> None:
+    raw = table()
+
+    problems, variables = overlay(raw, {"HERALD_BACKTEST_CASH": "5", "HERALD_HEARTBEAT": "x", "HERALD_TRACEBACK": "1"})
+
+    assert [
+        "HERALD_BACKTEST_CASH: is no setting: two underscores stand between a table and its key; "
+        "did you mean HERALD_BACKTEST__CASH?"
+    ] == [str(problem) for problem in problems]
+    assert ({}, 1.0) == (variables, raw["backtest"]["cash"])

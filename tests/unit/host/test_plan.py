@@ -564,3 +564,66 @@ def test_own_layers_replace_the_usual_ones(write: Write) -> None:
     none = load_plan(write(text.replace('use    = "synthetic"', 'use    = "synthetic"\n    middleware = []')))
 
     assert () == tuple(none.layers("main"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("cash", "cash = true", "backtest.cash: must be a number, not true"),
+        ("length    = 30", "length = true", "strategies.trend.length: must be a number, not true"),
+        ("limit = 1.0", "limit = false", "risk[0].limit: must be a number, not false"),
+        ("seed = 7", "seed = true", "herald.seed: must be a number, not true"),
+        ('["1h", "4h"]', '["1h", "60m", "4h"]', "is listed twice; list each time frame once"),
+        ('["1h", "4h"]', '["1h", "1h"]', "strategies.trend.timeframe: 1h is listed twice; list each time frame once"),
+        (
+            "spread_points = 12",
+            'spread = "data", spread_points = 12',
+            'spread = "data" takes the spread of each bar, and spread_points = 12 would not count; leave one of them out',
+        ),
+        ("age", "max_age_seconds = 1e300", "conversions.max_age_seconds: input should be less than or equal to 3000000000"),
+    ],
+)
+def test_what_would_silently_mean_something_else_is_refused(write: Write, old: str, new: str, words: str) -> None:
+    text = GOOD
+    if old == "cash":
+        text += f"\n    {new}\n"
+    elif old == "age":
+        text += f"\n    [conversions]\n    {new}\n"
+    else:
+        text = text.replace(old, new)
+
+    found = problems(write(text))
+
+    assert any(words in one for one in found), found
+
+
+def test_a_name_with_a_line_break_stays_on_its_line(write: Write) -> None:
+    found = problems(write(GOOD.replace("[strategies.trend]", '[strategies."a\\nb"]')))
+
+    assert any("a\\nb" in one for one in found)
+    assert not [one for one in found if "\n" in one]
+
+
+def test_a_date_of_a_replay_is_printed_as_a_date(write: Write) -> None:
+    text = (
+        GOOD.replace("[connectors.main]", "[connectors.history]")
+        .replace(
+            "[strategies.trend]",
+            '[connectors.main]\n    use = "replay"\n    source = "history"\n    start = 2021-02-01\n    [strategies.trend]',
+        )
+        .replace('use       = "mine"', 'use = "mine"\n    connector = "main"')
+    )
+
+    text = load_plan(write(text)).describe()
+
+    assert "start=2021-02-01T00:00:00Z" in text
+    assert "1612137600000000000" not in text
+
+
+def test_a_long_list_of_checks_goes_on_below_its_first(write: Write) -> None:
+    lines = load_plan(write(GOOD.replace("seed = 7", 'seed = 7\n    mode = "paper"'))).describe().splitlines()
+
+    (start,) = [number for number, line in enumerate(lines) if line.startswith("risk     ")]
+    below = [line for line in lines[start + 1 :] if line.startswith("       > ")]
+    assert below
+    assert all(len(line) <= 118 or line.count(" > ") == 1 for line in [lines[start], *below])  # a part is never cut
