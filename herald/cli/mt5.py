@@ -186,8 +186,7 @@ def serve(listen: str, allow_remote: bool, token_file: Path, python: str, module
     import threading
 
     from herald.clock import WallClock
-    from herald.plugins.mt5.process import serve_forever
-    from herald.plugins.mt5.relay import token_of
+    from herald.plugins.mt5.relay import serve_forever, token_of
 
     try:
         options = json.loads(module_options)

@@ -2,7 +2,7 @@
 
 What went wrong is told by where it went wrong, because for an order that is all the difference:
 
-- nothing of the request left: `herald.errors.NotSent`;
+- nothing of the request left, or not all of it, so that the server cannot have read it: `herald.errors.NotSent`;
 - it left and no answer came in time, or the connection broke: `TerminalSilent`; the call may go on, and so may the order;
 - the package raised, or the server does not serve that function: `TerminalRaised`.
 """
@@ -24,9 +24,9 @@ from herald.errors import ConnectorError, NotSent
 from herald.plugins.mt5 import server
 from herald.plugins.mt5.records import RATES, RECORDS, TICKS
 
-__all__ = ["Reply", "TerminalClient", "TerminalRaised", "TerminalRefused", "TerminalSilent"]
+__all__ = ["Reply", "TerminalClient", "TerminalRaised", "TerminalRefused", "TerminalSilent", "greeted"]
 
-_MOST = 1 << 28
+MOST = 1 << 28
 """Longest answer, bytes: four million bars."""
 
 
@@ -97,43 +97,7 @@ class TerminalClient:
             TerminalRefused: Somebody is, and does not serve this client; or it is no terminal process.
         """
         self.close()
-        host, _, port = self.address.rpartition(":")
-        try:
-            sock = socket.create_connection((host.strip("[]"), int(port)), timeout=self._connect_timeout)
-        except (OSError, UnicodeError, ValueError) as error:
-            raise NotSent(f"no terminal process at {self.address}: {_words(error)}; start it, or correct address") from error
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._greet(sock)
-        except (OSError, ValueError, KeyError, TypeError, server.Gone) as error:
-            sock.close()
-            what = f"what listens at {self.address} does not answer as a terminal process: {_words(error)}"
-            raise TerminalRefused(f"{what}; check address") from error
-        except BaseException:
-            sock.close()
-            raise
-        self._socket = sock
-
-    def _greet(self, sock: socket.socket) -> None:
-        ours = secrets.token_hex(16)
-        server.send(sock, json.dumps({"herald_mt5": server.VERSION, "nonce": ours}).encode())
-        told = self._told(sock)
-        theirs = str(told["nonce"])
-        if not hmac.compare_digest(str(told["proof"]), server.sign(self._token, "server", ours, theirs)):
-            raise TerminalRefused(
-                f"the terminal process at {self.address} has another token; use the one that it was started with"
-            )
-        server.send(sock, json.dumps({"proof": server.sign(self._token, "client", theirs, ours)}).encode())
-        self._told(sock)
-
-    def _told(self, sock: socket.socket) -> dict[str, Any]:
-        body = server.receive(sock, server.MAX_HELLO)
-        if body is None:
-            raise ValueError("it closed the connection")
-        told: dict[str, Any] = json.loads(body)
-        if "refused" in told:
-            raise TerminalRefused(f"the terminal process at {self.address} says: {told['refused']}")
-        return told
+        self._socket = greeted(self.address, self._token, self._clock, self._connect_timeout)
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -161,51 +125,109 @@ class TerminalClient:
             raise NotSent(f"no connection to the terminal process; {name} was not sent")
         self._number += 1
         end = self._clock.monotonic() + seconds
-        body = json.dumps([self._number, name, [_stated(one) for one in args], {key: _stated(one) for key, one in named.items()}])
-        started = False
+        given = [_stated(one) for one in args], {key: _stated(one) for key, one in named.items()}
+        body = json.dumps([self._number, name, *given, seconds]).encode()
+        if len(body) > server.MAX_REQUEST:
+            raise TerminalRaised("Refused", f"the arguments of {name} take {len(body)} bytes, more than {server.MAX_REQUEST}")
+        is_sent = False
         try:
-            frame = len(body.encode()).to_bytes(4, "big") + body.encode()
+            if not server.is_quiet(sock):
+                raise ConnectionError("the terminal process closed it")
             sock.settimeout(seconds)
-            started = sock.send(frame[:1]) > 0
-            sock.sendall(frame[1:])
-            answer = json.loads(self._receive(sock, end))
+            server.send(sock, body)
+            is_sent = True
+            answer = json.loads(_received(sock, MOST, self._clock, end))
             if answer[0] != self._number:
                 raise ValueError(f"the answer is to request {answer[0]!r}, not {self._number}")
+            if answer[1] == "lost":
+                raise ConnectionError(str(answer[2]))
             if answer[1] == "ok":
                 value = answer[2]
-                raw = self._receive(sock, end) if isinstance(value, dict) and value.get("$") in ("rates", "ticks") else b""
+                is_array = isinstance(value, dict) and value.get("$") in ("rates", "ticks")
+                raw = _received(sock, MOST, self._clock, end) if is_array else b""
                 return Reply(_value(value, raw), int(answer[3][0]), str(answer[3][1]))
-        except (OSError, ValueError, TypeError, KeyError, IndexError, msgspec.ValidationError, server.Gone) as error:
+            refusal = (str(answer[2]), str(answer[3])) if answer[1] == "raised" else ("Refused", str(answer[2]))
+        except (OSError, ValueError, TypeError, LookupError, RecursionError, msgspec.ValidationError) as error:
             self.close()
-            if not started:
+            if not is_sent:  # a frame that is not whole is not read
                 raise NotSent(f"the connection to the terminal process is gone ({_words(error)}); {name} was not sent") from error
-            raise TerminalSilent(f"the terminal did not answer {name} within {seconds:g} s: {_words(error)}") from error
+            raise TerminalSilent(f"the terminal gave no answer to {name} (limit {seconds:g} s): {_words(error)}") from error
         except BaseException:
             self.close()  # interrupted half-way: what comes later would be taken for another answer
             raise
-        if answer[1] == "raised":
-            raise TerminalRaised(str(answer[2]), str(answer[3]))
-        raise TerminalRaised("Refused", str(answer[2]))
+        raise TerminalRaised(*refusal)
 
-    def _receive(self, sock: socket.socket, end: float) -> bytes:
-        head = self._exactly(sock, 4, end)
-        length = int.from_bytes(head, "big")
-        if length > _MOST:
-            raise ValueError(f"a frame of {length} bytes")
-        return self._exactly(sock, length, end)
+    def restart(self, seconds: float) -> None:
+        """Have a served terminal process (`herald mt5 serve`) killed and started again; the connection is closed.
 
-    def _exactly(self, sock: socket.socket, count: int, end: float) -> bytes:
-        data = bytearray()
-        while len(data) < count:
-            left = end - self._clock.monotonic()
-            if left <= 0:
-                raise TimeoutError("the time is over")
-            sock.settimeout(left)
-            part = sock.recv(min(count - len(data), 1 << 18))
-            if not part:
-                raise ConnectionError("the terminal process closed the connection")
-            data += part
-        return bytes(data)
+        Args:
+            seconds: Longest time until it runs again.
+
+        Raises:
+            ConnectorError: As of `call`.
+        """
+        try:
+            self.call("$restart", seconds=seconds)
+        finally:
+            self.close()
+
+
+def greeted(address: str, token: str, clock: Clock, seconds: float) -> socket.socket:
+    """Return a connection to a terminal process; both sides have shown that they know the token.
+
+    Args:
+        address: ``host:port``.
+        token: What the server was started with.
+        clock: Measures the deadline.
+        seconds: Longest time for all of it.
+
+    Raises:
+        NotSent: Nobody is there.
+        TerminalRefused: Somebody is, and does not serve this client; or it is no terminal process.
+    """
+    end = clock.monotonic() + seconds
+    host, _, port = address.rpartition(":")
+    try:
+        sock = socket.create_connection((host.strip("[]"), int(port)), timeout=seconds)
+    except (OSError, UnicodeError, ValueError, OverflowError) as error:
+        raise NotSent(f"no terminal process at {address}: {_words(error)}; start it, or correct address") from error
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        server.keep_alive(sock)
+        ours = secrets.token_hex(16)
+        server.send(sock, json.dumps({"herald_mt5": server.VERSION, "nonce": ours}).encode())
+        told = _told(sock, address, clock, end)
+        theirs, proof = str(told["nonce"]), str(told["proof"])
+        if not hmac.compare_digest(proof.encode(), server.sign(token, "server", ours, theirs).encode()):
+            raise TerminalRefused(f"the terminal process at {address} has another token; use the one that it was started with")
+        server.send(sock, json.dumps({"proof": server.sign(token, "client", theirs, ours)}).encode())
+        _told(sock, address, clock, end)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        sock.close()
+        what = f"what listens at {address} does not answer as a terminal process: {_words(error)}"
+        raise TerminalRefused(f"{what}; check address") from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _told(sock: socket.socket, address: str, clock: Clock, end: float) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(_received(sock, server.MAX_HELLO, clock, end))
+    if "refused" in told:
+        raise TerminalRefused(f"the terminal process at {address} says: {told['refused']}")
+    return told
+
+
+def _received(sock: socket.socket, most: int, clock: Clock, end: float) -> bytes:
+    """Return the next frame; OSError where there is none before *end* on *clock*."""
+    try:
+        body = server.receive(sock, most, end, clock.monotonic)
+    except server.Gone as error:
+        raise ConnectionError(str(error)) from error
+    if body is None:
+        raise ConnectionError("the terminal process closed the connection")
+    return body
 
 
 def _stated(value: Any) -> Any:

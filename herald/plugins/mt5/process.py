@@ -1,10 +1,11 @@
-"""The terminal process as a child of Herald: started, watched, killed, and started again."""
+"""The terminal process as a child of Herald: started, killed, and started again."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -15,16 +16,20 @@ from pathlib import Path
 from typing import IO, Any
 
 from herald.clock import Clock
-from herald.errors import ConfigError, NotSent, Problem
-from herald.plugins.mt5 import server
+from herald.errors import NotSent
 
-__all__ = ["TerminalProcess", "serve_forever"]
+__all__ = ["TerminalProcess"]
 
 _SERVER = Path(__file__).with_name("server.py")
+_WORDS = 20
+"""Lines that are kept of what it said, for the message when it does not start."""
 
 
 class TerminalProcess:
     """A `server.py` of one's own.
+
+    It ends with Herald, however Herald ends: it reads its standard input, which closes then; and a call that holds it up ends
+    it at the call's deadline.
 
     Attributes:
         address: Where it listens, ``host:port``; empty while it does not run.
@@ -38,9 +43,6 @@ class TerminalProcess:
         python: Sequence[str] = (),
         module: str = "MetaTrader5",
         options: Mapping[str, Any] | None = None,
-        token: str = "",
-        listen: str = "127.0.0.1:0",
-        allow_remote: bool = False,
         tell: Callable[[str], None] = lambda text: None,
         start_seconds: float = 20.0,
     ) -> None:
@@ -48,47 +50,44 @@ class TerminalProcess:
 
         Args:
             clock: Measures how long the start takes.
-            python: The Python to run it with, as a command; this one unless given.
+            python: The Python to run it with, as a command, such as ``("wine", "python.exe")``; this one unless given.
             module: Has the package's functions; see `server.py`.
             options: For a module that takes some.
-            token: A fresh one unless given.
-            listen: Where; port 0 for any.
-            allow_remote: It may listen where other machines reach it.
             tell: Given every line that it says, from a thread.
             start_seconds: Longest time until it listens.
         """
         self.address = ""
-        self.token = token or secrets.token_hex(16)
+        self.token = secrets.token_hex(32)
         self._clock = clock
         self._command = [
             *(python or (sys.executable,)),
             str(_SERVER),
             "--listen",
-            listen,
+            "127.0.0.1:0",
             "--module",
             module,
             "--module-options",
             json.dumps(dict(options or {})),
-            *(("--allow-remote",) if allow_remote else ()),
         ]
         self._tell = tell
         self._start_seconds = start_seconds
-        self._child: subprocess.Popen[bytes] | None = None
-        self._said: deque[str] = deque(maxlen=20)
-        self._threads: list[threading.Thread] = []
+        self._child: _Child | None = None
 
     @property
     def pid(self) -> int:
         """Return the number of the process; 0 while there is none."""
-        return 0 if self._child is None else self._child.pid
+        return 0 if self._child is None else self._child.popen.pid
 
     @property
     def is_alive(self) -> bool:
         """Return whether it runs."""
-        return self._child is not None and self._child.poll() is None
+        return self._child is not None and self._child.popen.poll() is None
 
-    def start(self) -> None:
+    def start(self, stop: threading.Event | None = None) -> None:
         """Start it and wait until it listens; nothing happens where it runs.
+
+        Args:
+            stop: Gives up waiting.
 
         Raises:
             NotSent: It cannot be started, or ended at once; what it said stands in the message.
@@ -96,77 +95,29 @@ class TerminalProcess:
         if self.is_alive and self.address:
             return
         self.kill()
-        self._said.clear()
-        listening = threading.Event()
-        env = {**os.environ, "HERALD_MT5_TOKEN": self.token, "PYTHONUNBUFFERED": "1"}
         try:
-            if sys.platform == "win32":
-                child = subprocess.Popen(  # noqa: S603 - the command is the config's
-                    self._command,
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env,
-                    creationflags=subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP,
-                )  # fmt: skip
-            else:
-                # A group of its own: Ctrl-C is for Herald, which still needs the terminal to wind down.
-                child = subprocess.Popen(  # noqa: S603 - the command is the config's
-                    self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, process_group=0
-                )
-        except OSError as error:
+            child = self._child = _Child(self._command, self.token, self._tell)
+        except (OSError, ValueError) as error:
             raise NotSent(f"the terminal process cannot be started: {self._command[0]}: {error}; correct python") from error
-        self._child = child
-        for stream, read in ((child.stdout, self._read_out), (child.stderr, self._read_words)):
-            thread = threading.Thread(target=read, args=(stream, listening), name="herald-mt5-output", daemon=True)
-            thread.start()
-            self._threads.append(thread)
         end = self._clock.monotonic() + self._start_seconds
-        while not listening.wait(0.01):
-            if child.poll() is not None:
-                for thread in self._threads:
-                    thread.join(1.0)
-                said = "; ".join(self._said) or f"it ended with {child.returncode}"
-                self.kill()
-                raise NotSent(f"the terminal process did not start: {said}")
-            if self._clock.monotonic() >= end:
-                self.kill()
-                raise NotSent(f"the terminal process did not listen within {self._start_seconds:g} s; see python and module")
-
-    def _read_out(self, stream: IO[bytes], listening: threading.Event) -> None:
-        with suppress(OSError, ValueError):
-            for line in stream:
-                try:
-                    told = json.loads(line)
-                    self.address = str(told["listening"])
-                    listening.set()
-                except (ValueError, KeyError, TypeError):
-                    self._hear(line)
-
-    def _read_words(self, stream: IO[bytes], listening: threading.Event) -> None:
-        with suppress(OSError, ValueError):
-            for line in stream:
-                self._hear(line)
-
-    def _hear(self, line: bytes) -> None:
-        text = line.decode("utf-8", "replace").strip().removeprefix("herald mt5 server: ")
-        if text:
-            self._said.append(text)
-            self._tell(text)
+        try:
+            while not child.listens.wait(0.02):
+                if child.popen.poll() is not None:
+                    child.finish(1.0)
+                    said = "; ".join(child.said) or f"it ended with exit code {child.popen.returncode} and said nothing"
+                    raise NotSent(f"the terminal process did not start: {said}")
+                if self._clock.monotonic() >= end or (stop is not None and stop.is_set()):
+                    raise NotSent(f"the terminal process did not listen within {self._start_seconds:g} s; see python and module")
+        except BaseException:
+            self.kill()
+            raise
+        self.address = child.address
 
     def kill(self) -> None:
         """End it at once, whatever it is doing, and wait until it is gone; nothing happens where there is none."""
         child, self._child, self.address = self._child, None, ""
-        if child is None:
-            return
-        with suppress(OSError):  # it may be gone already
+        if child is not None:
             child.kill()
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(5.0)
-        for stream in (child.stdin, child.stdout, child.stderr):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
-        for thread in self._threads:
-            thread.join(1.0)
-        self._threads.clear()
 
     def restart(self) -> None:
         """Kill it and start it again.
@@ -178,45 +129,73 @@ class TerminalProcess:
         self.start()
 
 
-def serve_forever(
-    *,
-    listen: str,
-    allow_remote: bool,
-    token: str,
-    python: Sequence[str],
-    module: str,
-    options: Mapping[str, Any],
-    stop: threading.Event,
-    clock: Clock,
-    tell: Callable[[str], None],
-) -> None:
-    """Serve a terminal at a fixed address until *stop*: whenever its process ends or hangs it is started again.
+class _Child:
+    """One run of it.
 
-    Args:
-        listen: ``host:port``.
-        allow_remote: It may be reached from other machines.
-        token: What clients must know.
-        python: See `TerminalProcess`.
-        module: The same.
-        options: The same.
-        stop: Ends it.
-        clock: Measures how long a start takes.
-        tell: Given one line for everything that happens.
-
-    Raises:
-        ConfigError: It cannot listen there.
+    Attributes:
+        popen: The process.
+        address: Where it listens, once *listens* is set.
+        listens: It does.
+        said: Its last lines.
     """
-    from herald.plugins.mt5.relay import Relay
 
-    try:
-        sock = server.listen(listen, allow_remote)
-    except server.Refused as error:
-        raise ConfigError("herald mt5 serve", [Problem("--listen", str(error), "correct it")]) from error
-    host, port = sock.getsockname()[:2]
-    process = TerminalProcess(clock=clock, python=python, module=module, options=options, token=token, tell=tell)
-    tell(f"serving the terminal at {host}:{port}; Ctrl-C ends it")
-    try:
-        Relay(sock, process, clock, tell).run(stop)
-    finally:
-        process.kill()
-        sock.close()
+    def __init__(self, command: Sequence[str], token: str, tell: Callable[[str], None]) -> None:
+        self.address = ""
+        self.listens = threading.Event()
+        self.said: deque[str] = deque(maxlen=_WORDS)
+        self._tell = tell
+        env = {**os.environ, "HERALD_MT5_TOKEN": token, "PYTHONUNBUFFERED": "1"}
+        if sys.platform == "win32":
+            self.popen = subprocess.Popen(  # noqa: S603 - the command is the config's
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env,
+                creationflags=subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP,
+            )  # fmt: skip
+        else:
+            # A group of its own: Ctrl-C is for Herald, which still needs the terminal to wind down.
+            self.popen = subprocess.Popen(  # noqa: S603 - the command is the config's
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, process_group=0
+            )
+        self._threads = [
+            threading.Thread(target=read, args=(stream,), name="herald-mt5-output", daemon=True)
+            for stream, read in ((self.popen.stdout, self._read_address), (self.popen.stderr, self._read_words))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _read_address(self, stream: IO[bytes]) -> None:
+        with suppress(OSError, ValueError), stream:
+            for line in stream:
+                try:
+                    self.address = str(json.loads(line)["listening"])
+                    self.listens.set()
+                except (ValueError, KeyError, TypeError):
+                    self._hear(line)
+
+    def _read_words(self, stream: IO[bytes]) -> None:
+        with suppress(OSError, ValueError), stream:
+            for line in stream:
+                self._hear(line)
+
+    def _hear(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").strip().removeprefix("herald mt5 server: ")
+        if text:
+            self.said.append(text)
+            self._tell(text)
+
+    def kill(self) -> None:
+        with suppress(OSError):  # it may be gone already
+            if sys.platform == "win32":
+                self.popen.kill()
+            else:
+                os.killpg(self.popen.pid, signal.SIGKILL)  # with what it started: the command may be a script around Python
+        with suppress(subprocess.TimeoutExpired):
+            self.popen.wait(5.0)
+        if self.popen.stdin is not None:
+            with suppress(OSError):
+                self.popen.stdin.close()
+        self.finish(0.5)
+
+    def finish(self, seconds: float) -> None:
+        """Wait until its last words are read; not for long, since a daemon of Wine's may hold the other end of the pipe."""
+        for thread in self._threads:
+            thread.join(seconds)

@@ -10,15 +10,23 @@ the Python of a Windows machine, or of Wine.
 
 What it speaks. A frame is four bytes (length, big-endian) and so many bytes of JSON. Client and server first prove to each other
 that they know the token, without sending it: each signs the other's random number (HMAC-SHA256). Then the client asks
-``[id, function, [arguments], {keywords}]`` and the server answers ``[id, "ok", value, [code, text]]`` with what ``last_error``
-says, ``[id, "raised", type, text]``, or ``[id, "refused", text]`` for a function that is not on the list. An array follows its
-answer as a frame of raw records. Nothing is ever evaluated or unpickled.
+``[id, function, [arguments], {keywords}, seconds]`` and the server answers one of
+
+    [id, "ok", value, [code, text]]   with what ``last_error`` says
+    [id, "raised", type, text]        the package refused the arguments; nothing was sent to the terminal
+    [id, "refused", text]             no such function is served; nothing was called
+    [id, "lost", text]                it was called, and what came of it cannot be told
+
+An array follows its answer as a frame of raw records. Nothing is ever evaluated or unpickled. A call that takes longer than
+*seconds* ends this process, because nothing else can end the call.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
+import faulthandler
 import hashlib
 import hmac
 import importlib
@@ -27,19 +35,27 @@ import json
 import math
 import os
 import platform
+import queue
 import secrets
+import select
 import socket
 import struct
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 VERSION = 1
 MAX_REQUEST = 1 << 16
 MAX_HELLO = 1 << 10
 HELLO_SECONDS = 5.0
-MIN_TOKEN = 16
+FRAME_SECONDS = 10.0
+STRANGERS = 8
+MIN_TOKEN = 32
+# A process that is past a deadline by so much is ended from within, in case that nobody ends it from outside.
+GRACE_SECONDS = 1.0
+CALL_SECONDS = 900.0
 LOCAL = ("127.0.0.1", "::1", "localhost")
 _SERVED = (
     "initialize login shutdown version last_error terminal_info account_info symbols_total symbols_get symbol_info "
@@ -73,33 +89,70 @@ class Gone(Exception):
 # --- frames -------------------------------------------------------------------------------------------
 
 
-def receive(sock: socket.socket, most: int) -> bytes | None:
+def receive(sock: socket.socket, most: int, end: float | None = None, now: Callable[[], float] = time.monotonic) -> bytes | None:
     """Return the next frame, at most *most* bytes long; None where the other side has closed.
 
+    Args:
+        sock: From it.
+        most: Longest frame, bytes.
+        end: When it must be there. Without it, it may begin whenever it likes and then has ten seconds.
+        now: The clock of *end*, seconds.
+
     Raises:
-        Gone: It closed in the middle, or the length is more than that.
+        Gone: It closed in the middle, took too long, or the length is more than that.
     """
-    head = _exactly(sock, 4, True)
+    if end is None:
+        sock.settimeout(None)
+        if not sock.recv(1, socket.MSG_PEEK):
+            return None
+        end = now() + FRAME_SECONDS
+    head = _exactly(sock, 4, end, now, True)
     if head is None:
         return None
     (length,) = struct.unpack(">I", head)
     if length > most:
-        raise Gone(f"a frame of {length} bytes is more than {most}: this is no client of Herald")
-    return _exactly(sock, length, False)
+        raise Gone(_stranger(head) or f"a frame of {length} bytes is more than {most}: this is not Herald's protocol")
+    return _exactly(sock, length, end, now)
 
 
-def _exactly(sock: socket.socket, count: int, may_end: bool) -> bytes | None:
-    parts: list[bytes] = []
-    missing = count
-    while missing:
-        part = sock.recv(min(missing, 1 << 16))
-        if not part:
-            if may_end and missing == count:
+def _exactly(sock: socket.socket, count: int, end: float, now: Callable[[], float], may_end: bool = False) -> bytes | None:
+    data = bytearray(count)
+    view = memoryview(data)
+    done = 0
+    while done < count:
+        left = end - now()
+        if left <= 0:
+            raise Gone("the time is over")
+        sock.settimeout(left)
+        try:
+            got = sock.recv_into(view[done:])
+        except socket.timeout:  # noqa: UP041 - not TimeoutError before Python 3.10
+            raise Gone("the time is over") from None
+        if not got:
+            if may_end and not done:
                 return None
             raise Gone("the connection ended in the middle of a frame")
-        parts.append(part)
-        missing -= len(part)
-    return b"".join(parts)
+        done += got
+    return bytes(data)
+
+
+def _stranger(head: bytes) -> str:
+    if head[:3] in (b"GET", b"POS", b"PUT", b"HEA", b"OPT", b"CON", b"DEL", b"PAT", b"PRI", b"HTT"):
+        return "this is HTTP; a terminal process and Herald speak a protocol of their own, not that of browsers and proxies"
+    if head[:2] == b"\x16\x03":
+        return "this is TLS; a terminal process speaks without it, through a tunnel (ssh -L)"
+    if head[:3] == b"SSH":
+        return "this is SSH; connect to the local end of a tunnel (ssh -L), not to the SSH server"
+    return ""
+
+
+def is_quiet(sock: socket.socket) -> bool:
+    """Return whether the other side has neither closed nor sent anything; nobody may speak between two requests."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return not poll.poll(0)
+    return not select.select([sock], [], [], 0)[0]
 
 
 def send(sock: socket.socket, *bodies: bytes) -> None:
@@ -136,16 +189,19 @@ def encode(value: Any) -> tuple[Any, bytes | None]:
             raise TypeError(f"records of {dtype.itemsize} bytes, not 60")
         return {"$": kind, "n": len(value)}, value.tobytes()
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {"$": type(value).__name__, "v": [encode(each)[0] for each in value]}, None
+        return {"$": _kind(value), "v": [encode(each)[0] for each in value]}, None
     if isinstance(value, (tuple, list)):
-        names = {type(each).__name__ for each in value if hasattr(each, "_asdict")}
+        names = {_kind(each) for each in value if hasattr(each, "_asdict")}
         if len(names) == 1 and all(hasattr(each, "_asdict") for each in value):
             return {"$": "tuple:" + names.pop(), "v": [[encode(part)[0] for part in each] for each in value]}, None
         return {"$": "tuple", "v": [encode(each)[0] for each in value]}, None
-    index = getattr(value, "__index__", None)
-    if index is not None:
-        return encode(index())
+    if dtype is not None and hasattr(value, "item") and not getattr(value, "shape", None):
+        return encode(value.item())
     raise TypeError(f"a value of type {type(value).__name__} cannot be sent")
+
+
+def _kind(value: Any) -> str:
+    return value.kind if isinstance(value, Record) else type(value).__name__
 
 
 def decode(value: Any) -> Any:
@@ -155,6 +211,8 @@ def decode(value: Any) -> Any:
             return int(value["v"])
         if value["$"] == "float":
             return float(value["v"])
+        if value["$"] == "tuple":
+            return tuple(decode(each) for each in value["v"])
         raise ValueError("an argument of kind {!r}".format(value["$"]))
     if isinstance(value, dict):
         return {key: decode(each) for key, each in value.items()}
@@ -177,15 +235,13 @@ def load(name: str, options: dict[str, Any]) -> Any:
     Raises:
         Refused: It cannot be had; the text says what to do.
     """
+    if name in BRIDGES:
+        return Bridge(name, options)
     try:
         module = importlib.import_module(name)
     except (ImportError, SyntaxError) as error:
-        hint = f"run: {sys.executable} -m pip install MetaTrader5 (Windows, or Wine's Python)"
-        if name == "mt5linux":
-            hint = "install mt5linux 1.0.11; later ones do not import here"
+        hint = f"run: {sys.executable} -m pip install MetaTrader5 (on Windows, or with Wine's Python)"
         raise Refused(f"no module {name!r} ({type(error).__name__}: {error}); {hint}") from error
-    if name in ("mt5linux", "siliconmetatrader5"):
-        return _bridge(module, name, options)
     if options:
         configure = getattr(module, "configure", None)
         if configure is None:
@@ -197,22 +253,108 @@ def load(name: str, options: dict[str, Any]) -> Any:
     return module
 
 
-def _bridge(module: Any, name: str, options: dict[str, Any]) -> Any:
-    """Return the object of a bridge that somebody runs already."""
-    if name == "mt5linux":
-        try:
-            from importlib.metadata import version
+BRIDGES = ("mt5linux", "siliconmetatrader5")
 
-            found = version("mt5linux")
-        except Exception:  # a copy without metadata
-            found = "0"
-        if found.startswith("1.1"):
-            raise Refused(
-                f"mt5linux {found} sends the package's results through pickle, which they refuse, after the order was sent; "
-                "install mt5linux==1.0.11, or point address at herald's own server"
+
+class Bridge:
+    """The functions of the package at the other end of a bridge that somebody runs already, over its rpyc connection.
+
+    What comes over such a bridge are references: every look at a field is a question to the other side. Here they become
+    values at once, a record with one question.
+    """
+
+    def __init__(self, name: str, options: dict[str, Any]) -> None:
+        """Connect.
+
+        Raises:
+            Refused: The bridge is not installed, is one that cannot work, or is not there.
+        """
+        if name == "mt5linux":
+            _check_mt5linux()
+        try:
+            kind = importlib.import_module(name).MetaTrader5
+        except (ImportError, SyntaxError, AttributeError) as error:
+            wanted = "mt5linux==1.0.11" if name == "mt5linux" else name
+            hint = f"run: {sys.executable} -m pip install {wanted}"
+            raise Refused(f"no module {name!r} ({type(error).__name__}: {error}); {hint}") from error
+        known = [key for key in inspect.signature(kind).parameters if key in ("host", "port", "timeout")]
+        for key in options:
+            if key not in known:
+                raise Refused(f"module_options of {name}: it has no {key!r}; it takes {', '.join(known)}")
+        where = "{}:{}".format(options.get("host", "its default host"), options.get("port", "its default port"))
+        try:
+            self._remote = kind(**options)
+        except Exception as error:
+            what = f"the server of {name} at {where} is not there ({type(error).__name__}: {error})"
+            raise Refused(f"{what}; start it, or correct module_options") from error
+        self._name = name
+        connection = getattr(self._remote, "_MetaTrader5__conn", None)
+        self._as_tuple: Any = tuple if connection is None else connection.builtins.tuple
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a function of the package."""
+        if name not in FUNCTIONS:
+            raise AttributeError(name)
+        function = getattr(self._remote, name)
+
+        def call(*args: Any, **named: Any) -> Any:
+            if self._name == "mt5linux":
+                args = self._suited(name, args)
+            return self._settled(function(*args, **named))
+
+        return call
+
+    @staticmethod
+    def _suited(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the arguments as mt5linux wants them: it calls methods of the dates, and forgets to quote a name."""
+        if name.startswith("copy_") or name.endswith("_total"):
+            dates = DATED.get(name, ())
+            utc = datetime.timezone.utc  # noqa: UP017 - datetime.UTC is not in Python 3.8
+            return tuple(
+                datetime.datetime.fromtimestamp(each, utc) if at in dates and isinstance(each, int) else each
+                for at, each in enumerate(args)
             )
-    known = inspect.signature(module.MetaTrader5).parameters
-    return module.MetaTrader5(**{key: value for key, value in options.items() if key in known})
+        return (repr(args[0]),) if name == "market_book_release" and args else args
+
+    def _settled(self, value: Any) -> Any:
+        if value is None or type(value) in (bool, int, float, str) or hasattr(value, "dtype"):
+            return value
+        if hasattr(value, "_asdict"):
+            return Record(str(value.__class__.__name__), [self._settled(each) for each in self._as_tuple(value)])
+        return tuple(self._settled(each) for each in value)
+
+
+class Record(tuple):  # type: ignore[type-arg]
+    """A record with the name of its type.
+
+    Attributes:
+        kind: The name.
+    """
+
+    kind: str
+
+    def __new__(cls, kind: str, fields: Sequence[Any]) -> Record:
+        """Keep both."""
+        made = super().__new__(cls, fields)
+        made.kind = kind
+        return made
+
+    def _asdict(self) -> dict[str, Any]:
+        raise NotImplementedError("only its name and its order count")
+
+
+def _check_mt5linux() -> None:
+    from importlib import metadata
+
+    try:
+        found = metadata.version("mt5linux")
+    except metadata.PackageNotFoundError:
+        return  # the import tells
+    if found.split(".")[:2] != ["1", "0"]:
+        raise Refused(
+            f"mt5linux {found} sends results through pickle, which the package's own refuse after an order was carried out: "
+            "the order stands and its answer is lost. Install mt5linux==1.0.11, or run `herald mt5 serve` beside the terminal"
+        )
 
 
 class Caller:
@@ -232,19 +374,28 @@ class Caller:
         if function not in FUNCTIONS:
             return [number, "refused", f"{function!r} is no function of MetaTrader5 that is served here"], None
         for place in DATED.get(function, ()):
-            if place < len(args) and args[place] in (0, False):
+            if place < len(args) and isinstance(args[place], (int, float)) and -1 < args[place] < 1:
                 return [number, "refused", "a date of 0 is not sent by the package (it sends garbage); use 1 or later"], None
-        call = getattr(self.module, function)
+        call = getattr(self.module, function, None)
+        if call is None:
+            return [number, "refused", f"this version of {self.name} has no function {function!r}; update it"], None
         try:
             # Keywords only where there are some: an empty dict of them makes the extension refuse a request.
             value = call(*args, **named) if named else call(*args)
-        except (SystemError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        except (SystemError, TypeError, ValueError, OverflowError) as error:
             cause = error.__cause__
             text = f"{error} ({type(cause).__name__}: {cause})" if cause is not None else str(error)
+            if isinstance(self.module, Bridge):  # it may have broken on the way back
+                return [number, "lost", f"{self.name} raised {type(error).__name__}: {text}"], None
             return [number, "raised", type(error).__name__, text], None
-        code, text = self.module.last_error()[:2]
-        told, raw = encode(value)
-        return [number, "ok", told, [int(code), str(text)]], raw
+        except Exception as error:
+            return [number, "lost", f"{self.name} raised {type(error).__name__}: {error}"], None
+        try:
+            code, text = self.module.last_error()[:2]
+            told, raw = encode(value)
+            return [number, "ok", told, [int(code), str(text)]], raw
+        except Exception as error:
+            return [number, "lost", f"the answer of {function} cannot be told: {type(error).__name__}: {error}"], None
 
     def versions(self) -> dict[str, Any]:
         """Return what runs here."""
@@ -264,45 +415,72 @@ class Caller:
 # --- one client ---------------------------------------------------------------------------------------
 
 
-def greet(sock: socket.socket, token: str) -> None:
-    """Let client and server prove to each other that they know the token.
+def greet(sock: socket.socket, token: str, seconds: float = HELLO_SECONDS) -> None:
+    """Let client and server prove to each other that they know the token; `admit` or `refuse` comes next.
 
     Raises:
         Refused: The client does not; it was told so.
-        Gone: It is no client of Herald.
+        Gone: It is no client of Herald, or too slow.
     """
-    body = receive(sock, MAX_HELLO)
+    end = time.monotonic() + seconds
+    body = receive(sock, MAX_HELLO, end)
     if body is None:
-        raise Gone("the client closed before it said anything")
+        raise Gone("it closed before it said anything")
     try:
         hello = json.loads(body.decode("utf-8"))
         protocol, theirs = hello["herald_mt5"], hello["nonce"]
         if not isinstance(theirs, str) or not 16 <= len(theirs) <= 128:
             raise ValueError("nonce")
-    except (ValueError, KeyError, TypeError):
-        raise Gone("what came is no greeting of Herald") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise Gone("what came is no greeting of Herald's") from None
     if protocol != VERSION:
-        text = f"this server speaks protocol {VERSION}, the client {protocol!r}; use the server.py of the client's Herald"
-        _refuse(sock, text)
+        refuse(sock, f"it speaks protocol {VERSION}, the client {protocol!r}; use the server.py of the client's Herald")
     ours = secrets.token_hex(16)
     send(sock, json.dumps({"nonce": ours, "proof": sign(token, "server", theirs, ours)}).encode("utf-8"))
-    body = receive(sock, MAX_HELLO)
+    body = receive(sock, MAX_HELLO, end)
     if body is None:
-        raise Gone("the client went away: its token is another one, or it is no client of Herald")
+        raise Gone("it went away before its proof: its token is another one")
     try:
         proof = json.loads(body.decode("utf-8"))["proof"]
-        is_right = hmac.compare_digest(str(proof), sign(token, "client", ours, theirs))
-    except (ValueError, KeyError, TypeError):
+        is_right = hmac.compare_digest(str(proof).encode("utf-8"), sign(token, "client", ours, theirs).encode("utf-8"))
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise Gone("what came is no proof of Herald's") from None
     if not is_right:
-        _refuse(sock, "the token is wrong; use the one that the server was started with")
+        refuse(sock, "the token is wrong; use the one that the server was started with")
+
+
+def admit(sock: socket.socket) -> None:
+    """Tell a client that it is served now."""
     send(sock, json.dumps({"ready": True}).encode("utf-8"))
 
 
-def _refuse(sock: socket.socket, text: str) -> NoReturn:
+def refuse(sock: socket.socket, text: str) -> NoReturn:
+    """Tell a client why it is not served.
+
+    Raises:
+        Refused: Always.
+    """
     with contextlib.suppress(OSError):
         send(sock, json.dumps({"refused": text}).encode("utf-8"))
     raise Refused(text)
+
+
+def read_request(body: bytes) -> tuple[int, str, list[Any], dict[str, Any], float]:
+    """Return number, function, arguments, keywords and seconds of a request.
+
+    Raises:
+        Gone: It is none.
+    """
+    try:
+        number, function, args, named, *rest = json.loads(body.decode("utf-8"))
+        seconds = float(rest[0]) if rest else CALL_SECONDS
+        args, named = decode(args), decode(named)
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        raise Gone("what came is no request of Herald's") from None
+    is_request = isinstance(number, int) and isinstance(function, str) and isinstance(args, list) and isinstance(named, dict)
+    if not is_request or len(rest) > 1 or not 0 < seconds < 1e6:
+        raise Gone("what came is no request of Herald's")
+    return number, function, args, named, seconds
 
 
 def serve(sock: socket.socket, caller: Caller) -> None:
@@ -311,24 +489,25 @@ def serve(sock: socket.socket, caller: Caller) -> None:
     Raises:
         Gone: It speaks something else, or closed in the middle.
     """
-    while True:
-        body = receive(sock, MAX_REQUEST)
-        if body is None:
-            return
-        try:
-            number, function, args, named = json.loads(body.decode("utf-8"))
-            args, named = decode(args), decode(named)
-            if not (isinstance(number, int) and isinstance(function, str) and isinstance(args, list) and isinstance(named, dict)):
-                raise ValueError("shape")
-        except (ValueError, TypeError, KeyError, RecursionError):
-            raise Gone("what came is no request of Herald's") from None
-        if function == "$bye":
-            return
-        answer, raw = caller(number, function, args, named)
-        bodies = [json.dumps(answer).encode("utf-8")]
-        if raw is not None:
-            bodies.append(raw)
-        send(sock, *bodies)
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        while True:
+            body = receive(sock, MAX_REQUEST)
+            if body is None:
+                return
+            number, function, args, named, seconds = read_request(body)
+            if function == "$bye":
+                return
+            # A thread of C's, since a call holds the lock that every thread of Python's needs.
+            faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True, file=nowhere)
+            try:
+                answer, raw = caller(number, function, args, named)
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+            bodies = [json.dumps(answer).encode("utf-8")]
+            if raw is not None:
+                bodies.append(raw)
+            sock.settimeout(FRAME_SECONDS + len(bodies[-1]) / 100_000)
+            send(sock, *bodies)
 
 
 # --- the process --------------------------------------------------------------------------------------
@@ -367,75 +546,102 @@ def listen(text: str, allow_remote: bool) -> socket.socket:
         )
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        if os.name != "nt":  # there it means that two may listen at one port
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # On Windows the first option means that two may listen at one port; there the second one forbids it.
+        option = "SO_EXCLUSIVEADDRUSE" if os.name == "nt" else "SO_REUSEADDR"
+        sock.setsockopt(socket.SOL_SOCKET, getattr(socket, option), 1)
         sock.bind((host, int(port)))
-        sock.listen(4)
+        sock.listen(STRANGERS)
     except OSError as error:
         sock.close()
         raise Refused(f"cannot listen at {text}: {error}; choose another port") from error
     return sock
 
 
-class Door:
-    """Lets one client in at a time; others are told so while that one is served."""
+def address_of(sock: socket.socket) -> str:
+    """Return where *sock* listens, ``host:port``."""
+    host, port = sock.getsockname()[:2]
+    return "{}:{}".format(f"[{host}]" if ":" in host else host, port)
 
-    def __init__(self, sock: socket.socket, token: str) -> None:
-        """Guard *sock*."""
+
+class Door:
+    """Lets one client in at a time, once it has shown that it knows the token; others learn who is inside.
+
+    Attributes:
+        closed: Why nobody is let in for now; empty where somebody is.
+    """
+
+    def __init__(self, sock: socket.socket, token: str, say: Callable[[str], None] = tell) -> None:
+        """Guard *sock*; *say* is given a line for everybody who is not let in."""
         self.sock = sock
+        self.say = say
         self.token = token
-        self.busy: str | None = None
+        self.inside: str | None = None
+        self.closed = ""
         self.lock = threading.Lock()
-        self.waiting = threading.Semaphore(0)
-        self.next: tuple[socket.socket, str] | None = None
+        self.admitted: queue.Queue[tuple[socket.socket, str]] = queue.Queue()
+        self.room = threading.Semaphore(STRANGERS)
 
     def run(self) -> None:
-        """Take connections; the main thread serves them, for the package belongs to one thread."""
+        """Take connections until the socket is closed; whoever serves them takes them from `take`."""
         while True:
             try:
                 client, address = self.sock.accept()
+            except ConnectionError:  # it went away while it waited
+                continue
             except OSError:
-                return
+                if self.sock.fileno() < 0:
+                    return
+                time.sleep(0.1)  # no descriptors left, for the moment
+                continue
+            if not self.room.acquire(blocking=False):
+                client.close()  # so many have not shown who they are; they have seconds for it
+                continue
             threading.Thread(target=self._meet, args=(client, address), daemon=True).start()
 
     def _meet(self, client: socket.socket, address: Any) -> None:
         name = "{}:{}".format(*address[:2])
         try:
-            client.settimeout(HELLO_SECONDS)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            greet_as = None
+            keep_alive(client)
+            greet(client, self.token)
             with self.lock:
-                if self.busy is not None:
-                    greet_as = self.busy
-                else:
-                    self.busy = name
-            if greet_as is not None:
-                _refuse(client, f"the terminal serves the client at {greet_as}; one at a time")
+                if self.closed:
+                    refuse(client, self.closed)
+                if self.inside is not None:
+                    refuse(client, f"it serves the client at {self.inside}, and one at a time; stop that one first")
+                self.inside = name
             try:
-                greet(client, self.token)
+                admit(client)
             except BaseException:
-                with self.lock:
-                    self.busy = None
+                self.leave()
                 raise
-            client.settimeout(None)
-            self.next = client, name
-            self.waiting.release()
+            self.admitted.put((client, name))
         except (Gone, Refused, OSError) as error:
-            tell(f"{name}: {error}")
+            self.say(f"a client at {name} was not let in: {error}")
             client.close()
+        finally:
+            self.room.release()
 
-    def take(self) -> tuple[socket.socket, str]:
-        """Wait for a client that has shown who it is; return its socket and name."""
-        self.waiting.acquire()
-        client = self.next
-        if client is None:
-            raise RuntimeError("nobody waits at the door")
-        return client
+    def take(self, seconds: float) -> tuple[socket.socket, str] | None:
+        """Wait for a client that has shown who it is; return its socket and name, or None when the time is over."""
+        try:
+            return self.admitted.get(block=seconds > 0, timeout=seconds or None)
+        except queue.Empty:
+            return None
 
     def leave(self) -> None:
         """Be free for the next one."""
         with self.lock:
-            self.busy = None
+            self.inside = None
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """Find out within a minute that the other machine is gone, where the system can."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name):
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -450,26 +656,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     try:
         token = _token(given.token_file)
-        options = json.loads(given.module_options)
+        try:
+            options = json.loads(given.module_options)
+        except ValueError as error:
+            raise Refused(f"--module-options is no JSON: {error}") from None
+        if not isinstance(options, dict):
+            raise Refused("--module-options must be an object, such as {}")
         sock = listen(given.listen, given.allow_remote)
         caller = Caller(load(given.module, options), given.module)
     except (Refused, OSError, ValueError) as error:
         tell(str(error))
         return 2
     if not given.stay:
+        # Not before the module is there: on Windows an import that looks at the standard input waits for this thread.
         threading.Thread(target=_die_with_parent, daemon=True).start()
-    host, port = sock.getsockname()[:2]
-    sys.stdout.write(json.dumps({"listening": f"{host}:{port}", "pid": os.getpid()}) + "\n")
+    sys.stdout.write(json.dumps({"listening": address_of(sock), "pid": os.getpid()}) + "\n")
     sys.stdout.flush()
     door = Door(sock, token)
     threading.Thread(target=door.run, daemon=True).start()
     try:
         while True:
-            client, name = door.take()
+            found = door.take(1.0)  # not for ever: on Windows, Ctrl-C waits until a wait is over
+            if found is None:
+                continue
+            client, name = found
             try:
                 serve(client, caller)
             except (Gone, OSError) as error:
-                tell(f"{name}: {error}")
+                tell(f"the client at {name}: {error}")
             finally:
                 client.close()
                 door.leave()
@@ -483,12 +697,25 @@ def _token(path: str | None) -> str:
             token = file.read().strip()
     else:
         token = os.environ.pop("HERALD_MT5_TOKEN", "").strip()
-    if len(token) < MIN_TOKEN:
-        raise Refused(
-            f"the token has {len(token)} characters; at least {MIN_TOKEN} are needed, in --token-file or HERALD_MT5_TOKEN"
-        )
+    check_token(token)
     return token
 
 
+def check_token(token: str) -> None:
+    """Refuse what can be guessed.
+
+    Raises:
+        Refused: It has fewer than 128 bits, taken for hexadecimal digits.
+    """
+    if len(token) < MIN_TOKEN or len(set(token)) < 8:
+        raise Refused(
+            f"the token ({len(token)} characters) can be guessed; put at least {MIN_TOKEN} random ones into --token-file or "
+            'HERALD_MT5_TOKEN, such as: python -c "import secrets; print(secrets.token_hex(32))"'
+        )
+
+
 if __name__ == "__main__":
+    # Python looks beside the script first, where other files of Herald's lie.
+    if sys.path and os.path.abspath(sys.path[0]) == os.path.dirname(os.path.abspath(__file__)):
+        del sys.path[0]
     sys.exit(main())
