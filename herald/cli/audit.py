@@ -58,9 +58,8 @@ def verify(file: Path, key_file: Path | None, heads: Path | None, expect: str | 
     else:
         click.echo(f"records  {found.records}, number {found.first} to {found.head}")
         click.echo(f"head     {found.head}:{found.hash}")
-        click.echo(
-            f"noted    up to record {found.sealed}; what came after it, {max(found.head - found.sealed, 0)}, could be cut off"
-        )
+        after = max(found.head - found.sealed, 0)
+        click.echo(f"noted    up to record {found.sealed}; the {after} after it could be cut off unseen")
         if found.torn:
             click.echo(f"torn     {found.torn} writes were cut short by a crash; each is noted in the log")
         click.echo("the log is what was written" if not found.problem else f"CHANGED  {found.problem}")
@@ -90,19 +89,11 @@ def show(file: Path, who: str | None, act: str | None, since: str | None, limit:
     if as_json:
         click.echo(json.dumps([_as_json(one) for one in rows], indent=2, ensure_ascii=False))
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    if rows:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for name in _FIELDS:
-            table.add_column(name, overflow="fold", justify="right" if name == "number" else "left")
-        for one in rows:
-            # What a stranger wrote is text, not markup.
-            texts = (str(one.number), format_time(one.time), one.who, one.act, one.what, one.why, one.result)
-            table.add_row(*map(escape, texts))
-        Console(highlight=False).print(table)
+    for one in rows:
+        why = f" ({one.why})" if one.why else ""
+        came = f": {one.result}" if one.result else ""
+        line = f"{one.number:>6}  {format_time(one.time)[:19]}Z  {one.who}  {one.act}  {one.what}{why}{came}"
+        click.echo("".join(sign if sign.isprintable() else "?" for sign in line))  # what a stranger wrote moves no cursor
     click.echo(f"{len(rows)} records" if rows else "no record fits")
 
 

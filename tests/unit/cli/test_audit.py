@@ -138,6 +138,9 @@ def test_show_and_export(file: Path, run: Run, tmp_path: Path) -> None:
     run("resume", file, "--why", "two")
     log = tmp_path / "state" / "audit.log"
 
+    lines = run("audit", "show", log).output.splitlines()
+    assert lines[0].endswith("halt  account (=HYPERLINK(1)): done")
+    assert "3 records" == lines[-1]
     assert "no record fits" in run("audit", "show", log, "--act", "order").output
     (one,) = json.loads(run("audit", "show", log, "--act", "halt", "--json").output)
     assert "=HYPERLINK(1)" == one["why"]
