@@ -131,7 +131,7 @@ class TerminalClient:
             raise TerminalRaised("Refused", f"the arguments of {name} take {len(body)} bytes, more than {server.MAX_REQUEST}")
         is_sent = False
         try:
-            if not server.is_quiet(sock):
+            if server.speaks(sock, 0.0):
                 raise ConnectionError("the terminal process closed it")
             sock.settimeout(seconds)
             server.send(sock, body)

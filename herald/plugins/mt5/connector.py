@@ -395,7 +395,7 @@ class MT5Connector:
             brackets=True,
             modify=True,
             order_events=True,
-            settle_seconds=60.0,
+            settle_seconds=self._settings.settle_seconds,
         )
 
     # --- permission and clock ---------------------------------------------------------------------

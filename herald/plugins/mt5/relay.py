@@ -164,7 +164,7 @@ class _Relay:
 
     def _ready(self, stop: threading.Event) -> socket.socket | None:
         """Return the connection to a process that runs; start it where it does not."""
-        if self._terminal is not None and self._process.is_alive and server.is_quiet(self._terminal):
+        if self._terminal is not None and self._process.is_alive and not server.speaks(self._terminal, 0.0):
             return self._terminal
         if self._terminal is not None:
             self._tell("the terminal process has ended; it is started again")

@@ -17,8 +17,8 @@ that they know the token, without sending it: each signs the other's random numb
     [id, "refused", text]             no such function is served; nothing was called
     [id, "lost", text]                it was called, and what came of it cannot be told
 
-An array follows its answer as a frame of raw records. Nothing is ever evaluated or unpickled. A call that takes longer than
-*seconds* ends this process, because nothing else can end the call.
+An array follows its answer as a frame of raw records. Nothing is ever evaluated or unpickled. A call that takes much longer
+than *seconds* ends this process, because nothing else can end the call.
 """
 
 from __future__ import annotations
@@ -53,8 +53,10 @@ HELLO_SECONDS = 5.0
 FRAME_SECONDS = 10.0
 STRANGERS = 8
 MIN_TOKEN = 32
-# A process that is past a deadline by so much is ended from within, in case that nobody ends it from outside.
+# A process that is past a deadline by so much (and at most by so much ahead again) is ended from within.
 GRACE_SECONDS = 1.0
+AHEAD_SECONDS = 10.0
+IDLE_SECONDS = 4.0
 CALL_SECONDS = 900.0
 LOCAL = ("127.0.0.1", "::1", "localhost")
 _SERVED = (
@@ -95,16 +97,13 @@ def receive(sock: socket.socket, most: int, end: float | None = None, now: Calla
     Args:
         sock: From it.
         most: Longest frame, bytes.
-        end: When it must be there. Without it, it may begin whenever it likes and then has ten seconds.
+        end: When it must be there; ten seconds from now unless stated.
         now: The clock of *end*, seconds.
 
     Raises:
         Gone: It closed in the middle, took too long, or the length is more than that.
     """
     if end is None:
-        sock.settimeout(None)
-        if not sock.recv(1, socket.MSG_PEEK):
-            return None
         end = now() + FRAME_SECONDS
     head = _exactly(sock, 4, end, now, True)
     if head is None:
@@ -146,13 +145,13 @@ def _stranger(head: bytes) -> str:
     return ""
 
 
-def is_quiet(sock: socket.socket) -> bool:
-    """Return whether the other side has neither closed nor sent anything; nobody may speak between two requests."""
+def speaks(sock: socket.socket, seconds: float) -> bool:
+    """Wait so long for the other side to say something, or to close; return whether it did."""
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock, select.POLLIN)
-        return not poll.poll(0)
-    return not select.select([sock], [], [], 0)[0]
+        return bool(poll.poll(seconds * 1_000))
+    return bool(select.select([sock], [], [], seconds)[0])
 
 
 def send(sock: socket.socket, *bodies: bytes) -> None:
@@ -489,25 +488,52 @@ def serve(sock: socket.socket, caller: Caller) -> None:
     Raises:
         Gone: It speaks something else, or closed in the middle.
     """
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+    with Watch() as watch:
         while True:
+            while not speaks(sock, IDLE_SECONDS):
+                watch.feed(0.0)
             body = receive(sock, MAX_REQUEST)
             if body is None:
                 return
             number, function, args, named, seconds = read_request(body)
             if function == "$bye":
                 return
-            # A thread of C's, since a call holds the lock that every thread of Python's needs.
-            faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True, file=nowhere)
-            try:
-                answer, raw = caller(number, function, args, named)
-            finally:
-                faulthandler.cancel_dump_traceback_later()
+            watch.feed(seconds)
+            answer, raw = caller(number, function, args, named)
             bodies = [json.dumps(answer).encode("utf-8")]
             if raw is not None:
                 bodies.append(raw)
             sock.settimeout(FRAME_SECONDS + len(bodies[-1]) / 100_000)
             send(sock, *bodies)
+
+
+class Watch:
+    """Ends the process when a call is long past its deadline and nobody outside has done it.
+
+    A call of the package holds the lock that every thread of Python's needs, so that none of them could; the module
+    faulthandler has a thread of C's. To set it costs as much as many calls, so it is set ahead and seldom.
+    """
+
+    def __init__(self) -> None:
+        """Watch over nothing yet."""
+        self.ends = 0.0
+        self.nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
+
+    def __enter__(self) -> Watch:
+        """Begin."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Watch no more."""
+        faulthandler.cancel_dump_traceback_later()
+        self.nowhere.close()
+
+    def feed(self, seconds: float) -> None:
+        """Let the process live for *seconds* more, at least."""
+        wanted = time.monotonic() + seconds + GRACE_SECONDS
+        if not wanted <= self.ends <= wanted + 2 * AHEAD_SECONDS:
+            self.ends = wanted + AHEAD_SECONDS
+            faulthandler.dump_traceback_later(self.ends - time.monotonic(), exit=True, file=self.nowhere)
 
 
 # --- the process --------------------------------------------------------------------------------------

@@ -58,6 +58,8 @@ class MT5Settings(Settings):
     """Longest time of a call; a terminal that takes longer is taken for hung, and its process is killed."""
     history_timeout_seconds: float = Field(60.0, gt=0)
     """The same for a call that may have to download history."""
+    settle_seconds: float = Field(60.0, gt=0)
+    """An order that is not found so long after it was sent was not taken; longer than any that was ever late."""
     connect_seconds: float = Field(60.0, gt=0)
     """Longest time for the terminal to start and log in."""
     tick_seconds: float = Field(5.0, gt=0)

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
-from herald.clock import DAY, HOUR, MINUTE, SECOND
+from herald.clock import DAY, HOUR, MINUTE, SECOND, WallClock
 from herald.testing.mt5.names import RATES, TICKS
 from herald.testing.mt5.options import Options, Symbol
 from herald.testing.simbroker.book import Book, Deal, Entry, Holding, State
@@ -25,6 +25,7 @@ from herald.testing.simbroker.exchange import Exchange, Refusal, Wanted
 from herald.testing.simbroker.prices import Tick
 from herald.testing.simbroker.terms import Symbol as BrokerSymbol
 from herald.testing.simbroker.terms import Terms
+from herald.utils.file_lock import FileLock
 
 __all__ = ["TEXTS", "Broker", "Refused", "span_of"]
 
@@ -164,6 +165,10 @@ class Broker:
         now = self.now()
         origin = now - round(options.history_days * DAY)
         fresh = State(id=f"mt5-{options.login}", start=options.balance, balance=options.balance, origin=origin, mode=mode)
+        if options.book:
+            # The terminal before this one may be dying still: what it does must be in the book before this one reads it.
+            self._lock = FileLock(Path(options.book + ".lock"))
+            self._lock.acquire(WallClock(), 10.0)
         self.book = Book(Path(options.book) if options.book else ":memory:", fresh)
         self.exchange = Exchange(terms, self.book)
         self.symbols = {one.name: one for one in options.symbols}
