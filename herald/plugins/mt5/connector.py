@@ -12,6 +12,7 @@ The package lives in a process beside the terminal (`herald.plugins.mt5.server`)
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -32,7 +33,6 @@ from herald.errors import (
     RejectedError,
     TransientError,
 )
-from herald.live.tags import is_client_tag
 from herald.model import (
     Account,
     AccountMode,
@@ -78,6 +78,8 @@ _HEDGING = 2
 _LOST = (-10001, -10002, -10004)
 _UNSENT = (-2, -10001, -10004, -8)
 """Codes with which an order provably did not leave the terminal."""
+_TAG = re.compile(r"[a-z2-7]{18}")
+"""What a client tag of Herald's looks like; a comment of anybody else's does not."""
 _PAGE_BARS = 20_000
 _DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 _SWAPS = {
@@ -761,7 +763,7 @@ class MT5Connector:
 
     def _tag(self, comment: str, magic: int, ticket: int) -> str:
         """Return the client tag of an order; empty where it has none, or the broker rewrote it and the ticket is not known."""
-        if is_client_tag(comment):
+        if _TAG.fullmatch(comment):
             return comment
         return self._tags.get(ticket, "")
 
