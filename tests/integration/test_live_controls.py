@@ -293,6 +293,7 @@ def test_a_strategy_that_traded_too_often_is_enabled_by_a_person_while_it_runs(
     assert ["", "repeated_execution"] == [order.code for order in orders]
 
 
+@pytest.mark.long
 def test_a_strategy_that_was_resumed_between_two_runs_is_enabled(netting: SimBroker, tmp_path: Path) -> None:
     file = live_file(netting, tmp_path, FEW)
     codes: list[str] = []
@@ -334,8 +335,8 @@ def test_a_strategy_that_failed_goes_on_when_a_person_resumes_it(netting: SimBro
     ("changed", "words"),
     [
         ({"account": "2002"}, "id is '2002' and was '1001'"),
-        ({"server": "Sim-Live"}, "server is 'Sim-Live' and was 'Sim-Demo'"),
-        ({"real": True}, "real is True and was False"),
+        pytest.param({"server": "Sim-Live"}, "server is 'Sim-Live' and was 'Sim-Demo'", marks=pytest.mark.long),
+        pytest.param({"real": True}, "real is True and was False", marks=pytest.mark.long),
     ],
 )
 def test_a_connection_that_leads_to_another_account_stops_everything(
@@ -371,6 +372,7 @@ def test_a_connection_that_leads_to_another_account_stops_everything(
     assert words in why
 
 
+@pytest.mark.long
 def test_an_account_that_changes_without_a_reconnect_is_noticed(netting: SimBroker, tmp_path: Path) -> None:
     def steps(run: LiveRun) -> Steps:
         yield lambda: True
@@ -491,6 +493,7 @@ def test_protection_that_herald_keeps_ends_with_what_it_protects(broker: SimBrok
     assert [] == broker.book().verify()
 
 
+@pytest.mark.long
 def test_a_stop_that_fills_closes_its_ticket_alone(hedging: SimBroker, tmp_path: Path) -> None:
     (tmp_path / "guard.py").write_text(GUARD, encoding="utf-8")
 
@@ -638,6 +641,7 @@ def test_adoption_without_exits_is_refused_before_anything_starts(netting: SimBr
 # --- a session that nobody answers ---------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_black_holed_session_is_made_again(netting: SimBroker, tmp_path: Path) -> None:
     with FaultProxy(netting.address) as proxy:
         address = (f"{netting.address}", proxy.address)
