@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 from collections import Counter
@@ -87,6 +88,13 @@ class _Broker:
             for one in book.orders
         )
         return msgspec.structs.replace(book, orders=orders)
+
+    def book_size(self) -> int:
+        """Return how many orders there are; 0 before the first terminal has made the book."""
+        try:
+            return len(BookView.read(self._path).orders)
+        except (FileNotFoundError, sqlite3.OperationalError, TypeError):
+            return 0
 
     def stop(self) -> None:
         """Nothing runs."""
@@ -161,8 +169,12 @@ class MT5Loop(common.Loop):
     def _live_and_die(self, clock: WallClock, draw: random.Random) -> None:
         """Start a run, kill what is beside it a few times, then the run itself."""
         self.broker.control.set_faults()
+        known = self.broker.book_size()
         pid = self.start(120.0)
-        clock.sleep(draw.uniform(1.5, 2.5))
+        end = clock.monotonic() + 30.0
+        while self.broker.book_size() <= known and clock.monotonic() < end:
+            clock.sleep(0.05)  # nothing is worth a death before there is order traffic
+        clock.sleep(draw.uniform(0.1, 1.0))
         for _ in range(draw.randint(1, 4)):
             kind = draw.choice(KINDS[1:])
             if kind == "server":
@@ -172,11 +184,11 @@ class MT5Loop(common.Loop):
                     self._count(kind)
             else:
                 fault = {"terminal before": "die", "terminal after": "die_after", "answer lost": "lost"}[kind]
-                before = len(self.broker.book().orders)
+                before = self.broker.book_size()
                 self.broker.control.set_faults({"kind": fault, "calls": ["order_send"], "times": 1})
                 clock.sleep(draw.uniform(0.2, 0.6))
                 self.broker.control.set_faults()
-                if kind == "terminal before" or len(self.broker.book().orders) > before:
+                if kind == "terminal before" or self.broker.book_size() > before:
                     self._count(kind)
             clock.sleep(draw.uniform(0.3, 1.2))
         done, status = os.waitpid(pid, os.WNOHANG)
