@@ -146,6 +146,8 @@ class TerminalClient:
                 is_array = isinstance(value, dict) and value.get("$") in ("rates", "ticks")
                 raw = _received(sock, MOST, self._clock, end) if is_array else b""
                 return Reply(_value(value, raw), int(answer[3][0]), str(answer[3][1]))
+            if answer[1] not in ("raised", "refused"):
+                raise ValueError(f"an answer of kind {answer[1]!r}")
             refusal = (str(answer[2]), str(answer[3])) if answer[1] == "raised" else ("Refused", str(answer[2]))
         except (OSError, ValueError, TypeError, LookupError, RecursionError, msgspec.ValidationError) as error:
             self.close()
@@ -188,8 +190,10 @@ def greeted(address: str, token: str, clock: Clock, seconds: float) -> socket.so
     end = clock.monotonic() + seconds
     host, _, port = address.rpartition(":")
     try:
+        if not 0 < int(port) < 65_536:  # the system takes it modulo 65536
+            raise ValueError(f"{port} is no port")
         sock = socket.create_connection((host.strip("[]"), int(port)), timeout=seconds)
-    except (OSError, UnicodeError, ValueError, OverflowError) as error:
+    except (OSError, ValueError) as error:
         raise NotSent(f"no terminal process at {address}: {_words(error)}; start it, or correct address") from error
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

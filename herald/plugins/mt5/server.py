@@ -53,9 +53,9 @@ HELLO_SECONDS = 5.0
 FRAME_SECONDS = 10.0
 STRANGERS = 8
 MIN_TOKEN = 32
-# A process that is past a deadline by so much (and at most by so much ahead again) is ended from within.
+# A process that is so far past a deadline, and at most so far ahead of that, is ended from within.
 GRACE_SECONDS = 1.0
-AHEAD_SECONDS = 10.0
+AHEAD_SECONDS = 20.0
 IDLE_SECONDS = 4.0
 CALL_SECONDS = 900.0
 LOCAL = ("127.0.0.1", "::1", "localhost")
@@ -490,8 +490,10 @@ def serve(sock: socket.socket, caller: Caller) -> None:
     """
     with Watch() as watch:
         while True:
+            watch.feed(3 * IDLE_SECONDS)
             while not speaks(sock, IDLE_SECONDS):
-                watch.feed(0.0)
+                watch.feed(3 * IDLE_SECONDS)
+            watch.feed(2 * FRAME_SECONDS)
             body = receive(sock, MAX_REQUEST)
             if body is None:
                 return
@@ -503,7 +505,9 @@ def serve(sock: socket.socket, caller: Caller) -> None:
             bodies = [json.dumps(answer).encode("utf-8")]
             if raw is not None:
                 bodies.append(raw)
-            sock.settimeout(FRAME_SECONDS + len(bodies[-1]) / 100_000)
+            most = FRAME_SECONDS + len(bodies[-1]) / 100_000
+            watch.feed(2 * most)
+            sock.settimeout(most)
             send(sock, *bodies)
 
 
@@ -531,8 +535,8 @@ class Watch:
     def feed(self, seconds: float) -> None:
         """Let the process live for *seconds* more, at least."""
         wanted = time.monotonic() + seconds + GRACE_SECONDS
-        if not wanted <= self.ends <= wanted + 2 * AHEAD_SECONDS:
-            self.ends = wanted + AHEAD_SECONDS
+        if not wanted <= self.ends <= wanted + AHEAD_SECONDS:
+            self.ends = wanted + AHEAD_SECONDS / 2
             faulthandler.dump_traceback_later(self.ends - time.monotonic(), exit=True, file=self.nowhere)
 
 
