@@ -10,6 +10,7 @@ HeraldError
 ├── LeaseError             the account belongs to another process; nothing may be sent from here
 ├── JournalError           the journal cannot be read or written; nothing is sent without it
 ├── AuditError             the audit log cannot be read or written; no privileged act happens without it
+├── SecretError            a secret or its vault cannot be read or kept
 ├── WaitTimeout            a bounded wait ran out (also a TimeoutError)
 └── ConnectorError         something between Herald and a broker
     ├── TransientError     try again later; the request had no effect
@@ -47,6 +48,7 @@ __all__ = [
     "Problem",
     "RateLimitedError",
     "RejectedError",
+    "SecretError",
     "TransientError",
     "WaitTimeout",
 ]
@@ -124,6 +126,10 @@ class LeaseError(HeraldError):
 
 class AuditError(HeraldError):
     """The audit log cannot be written, or is not what was written; a privileged act that needs a record does not happen."""
+
+
+class SecretError(HeraldError):
+    """A secret is nowhere to be found, or its vault cannot be opened, read or written; the text never holds the secret."""
 
 
 class WaitTimeout(HeraldError, TimeoutError):
