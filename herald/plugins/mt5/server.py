@@ -551,11 +551,9 @@ def tell(text: str) -> None:
 
 def _die_with_parent() -> None:
     """End when the parent does: its end of our standard input closes with it."""
-    try:
-        while sys.stdin.buffer.read(1 << 12):
+    with contextlib.suppress(OSError):
+        while os.read(0, 1 << 12):  # not through sys.stdin, whose lock a thread may not hold at the end
             pass
-    except (OSError, ValueError):
-        pass
     os._exit(0)
 
 
@@ -675,7 +673,7 @@ def keep_alive(sock: socket.socket) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until the process is ended; return an exit code."""
+    """Serve until the process is ended; return 2 where it cannot."""
     parser = argparse.ArgumentParser(description="Serve MetaTrader5 to Herald.")
     parser.add_argument("--listen", default="127.0.0.1:5005", metavar="HOST:PORT", help="port 0 takes any that is free")
     parser.add_argument("--allow-remote", action="store_true", help="listen where other machines reach it; use a tunnel instead")
@@ -704,21 +702,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.stdout.flush()
     door = Door(sock, token)
     threading.Thread(target=door.run, daemon=True).start()
-    try:
-        while True:
-            found = door.take(1.0)  # not for ever: on Windows, Ctrl-C waits until a wait is over
-            if found is None:
-                continue
-            client, name = found
-            try:
-                serve(client, caller)
-            except (Gone, OSError) as error:
-                tell(f"the client at {name}: {error}")
-            finally:
-                client.close()
-                door.leave()
-    except KeyboardInterrupt:
-        return 0
+    while True:
+        found = door.take(1.0)  # not for ever: on Windows, Ctrl-C waits until a wait is over
+        if found is None:
+            continue
+        client, name = found
+        try:
+            serve(client, caller)
+        except (Gone, OSError) as error:
+            tell(f"the client at {name}: {error}")
+        finally:
+            client.close()
+            door.leave()
 
 
 def _token(path: str | None) -> str:
@@ -748,4 +743,7 @@ if __name__ == "__main__":
     # Python looks beside the script first, where other files of Herald's lie.
     if sys.path and os.path.abspath(sys.path[0]) == os.path.dirname(os.path.abspath(__file__)):
         del sys.path[0]
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(0)
