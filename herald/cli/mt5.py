@@ -194,6 +194,10 @@ def serve(listen: str, allow_remote: bool, token_file: Path, python: str, module
         raise click.BadParameter(f"{error}; write a JSON object", param_hint="--module-options") from error
     if not isinstance(options, dict):
         raise click.BadParameter("write a JSON object, such as {}", param_hint="--module-options")
+    try:  # a backslash is part of a path on Windows, and an escape elsewhere
+        command = [part.strip('"') for part in shlex.split(python, posix=sys.platform != "win32")]
+    except ValueError as error:
+        raise click.BadParameter(f"{python!r}: {error}", param_hint="--python") from error
     stop = threading.Event()
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
         number = getattr(signal, name, None)
@@ -203,7 +207,7 @@ def serve(listen: str, allow_remote: bool, token_file: Path, python: str, module
         listen=listen,
         allow_remote=allow_remote,
         token=token_of(token_file),
-        python=shlex.split(python),
+        python=command,
         module=module,
         options=options,
         stop=stop,

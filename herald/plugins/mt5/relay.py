@@ -151,16 +151,19 @@ class _Relay:
                 continue
             client, name = found
             self._tell(f"the client at {name} is served")
+            broken = ""
             try:
                 self._serve(client, terminal, stop)
             except _Over as error:
                 self._tell(f"the client at {name} is gone{error}")
             except _Broken as error:
-                self._tell(f"{error}; the terminal process is killed and started again")
-                self._kill()
+                broken = str(error)
             finally:
                 client.close()
                 self._door.leave()
+            if broken and not stop.is_set():
+                self._tell(f"{broken}; the terminal process is killed and started again")
+                self._kill()
 
     def _ready(self, stop: threading.Event) -> socket.socket | None:
         """Return the connection to a process that runs; start it where it does not."""

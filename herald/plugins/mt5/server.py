@@ -51,6 +51,7 @@ MAX_REQUEST = 1 << 16
 MAX_HELLO = 1 << 10
 HELLO_SECONDS = 5.0
 FRAME_SECONDS = 10.0
+TURN_SECONDS = 0.5
 STRANGERS = 8
 MIN_TOKEN = 32
 # A process that is so far past a deadline, and at most so far ahead of that, is ended from within.
@@ -605,7 +606,7 @@ class Door:
         self.token = token
         self.inside: str | None = None
         self.closed = ""
-        self.lock = threading.Lock()
+        self.seat = threading.Condition()
         self.admitted: queue.Queue[tuple[socket.socket, str]] = queue.Queue()
         self.room = threading.Semaphore(STRANGERS)
 
@@ -632,7 +633,9 @@ class Door:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             keep_alive(client)
             greet(client, self.token)
-            with self.lock:
+            with self.seat:
+                # One that has just hung up, perhaps to come back, is still being shown out.
+                self.seat.wait_for(lambda: self.inside is None, TURN_SECONDS)
                 if self.closed:
                     refuse(client, self.closed)
                 if self.inside is not None:
@@ -659,8 +662,9 @@ class Door:
 
     def leave(self) -> None:
         """Be free for the next one."""
-        with self.lock:
+        with self.seat:
             self.inside = None
+            self.seat.notify()
 
 
 def keep_alive(sock: socket.socket) -> None:
