@@ -96,10 +96,17 @@ def serve_forever(
         sock = server.listen(listen, allow_remote)
     except server.Refused as error:
         raise ConfigError("herald mt5 serve", [Problem("--listen", str(error), "correct it")]) from error
-    process = TerminalProcess(clock=clock, python=python, module=module, options=options, tell=tell)
+    began = threading.Event()
+
+    def pass_on(text: str) -> None:  # before that, it stands in the error
+        if began.is_set():
+            tell(text)
+
+    process = TerminalProcess(clock=clock, python=python, module=module, options=options, tell=pass_on)
     relay = _Relay(sock, token, process, clock, tell)
     try:
         process.start(stop)
+        began.set()
         tell(f"serving {module} at {server.address_of(sock)}, terminal process {process.pid}; Ctrl-C ends it")
         relay.run(stop)
     except NotSent as error:

@@ -148,11 +148,12 @@ def _stranger(head: bytes) -> str:
 
 def speaks(sock: socket.socket, seconds: float) -> bool:
     """Wait so long for the other side to say something, or to close; return whether it did."""
-    if hasattr(select, "poll"):
+    if sys.platform == "win32":
+        return bool(select.select([sock], [], [], seconds)[0])
+    else:  # select knows no descriptor from 1024 on
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         return bool(poll.poll(seconds * 1_000))
-    return bool(select.select([sock], [], [], seconds)[0])
 
 
 def send(sock: socket.socket, *bodies: bytes) -> None:
