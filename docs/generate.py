@@ -46,6 +46,7 @@ TABLES = {
     "exit": "[[exits]]",
     "observer": "[[observers]]",
     "format": "format",
+    "secret source": "[[secrets]]",
 }
 
 

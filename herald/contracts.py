@@ -80,6 +80,7 @@ __all__ = [
     "RiskCheck",
     "RiskProfile",
     "RiskView",
+    "SecretSource",
     "Services",
     "Sizer",
     "Standing",
@@ -1117,6 +1118,20 @@ class AuditTrail(Observer, Protocol):
 
     def tick(self) -> None:
         """Write what waits; called about once a second. Failures stand in `trouble` and `doubt`."""
+
+
+class SecretSource(Protocol):
+    """Knows secrets by name; asked when a component is built whose settings say ``secret:NAME``, and never by a component."""
+
+    def get(self, name: str) -> str | None:
+        """Return the value of *name*; None where this source has none.
+
+        Raises:
+            SecretError: It cannot be asked; then no later source is asked either.
+        """
+
+    def place(self, name: str) -> str:
+        """Return where *name* is looked for, for a message; the source has been asked before."""
 
 
 # --- validation -----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import getpass
 import os
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,12 +14,14 @@ from pydantic import ValidationError
 from herald.clock import Clock
 from herald.components import Services
 from herald.contracts import AuditTrail
-from herald.errors import AuditError, NotFound
+from herald.errors import AuditError, ConfigError, NotFound, Problem
 from herald.host.config import read_config
 from herald.host.defaults import USUAL
 from herald.host.discovery import discover
+from herald.host.parts import Parts
 from herald.host.registry import Registry
 from herald.host.rules import HOST_WORDS
+from herald.host.secrets import SecretKeeper
 from herald.host.trust import open_lock
 from herald.host.uses import needs_lock
 
@@ -41,7 +44,7 @@ def open_trail(file: Path, clock: Clock, environ: Mapping[str, str] | None = Non
 
     Raises:
         AuditError: Its table is wrong.
-        ConfigError: The file is no TOML.
+        ConfigError: The file is no TOML, or a secret that the table names is nowhere to be found.
         NotFound: There is no such file, or no plugin lock where one is needed.
         PluginError: Its plugin cannot be used, or is not the one in the lock.
     """
@@ -59,7 +62,13 @@ def open_trail(file: Path, clock: Clock, environ: Mapping[str, str] | None = Non
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise AuditError(f"{str(file)!r}: audit.{'.'.join(map(str, first['loc']))}: {first['msg']}; correct it") from error
-    trail: AuditTrail = part.build(settings, Services("audit", clock, random.Random(0), base=str(base), state=config.live.state))
+    services = Services("audit", clock, random.Random(0), base=str(base), state=config.live.state)
+    problems: list[Problem] = []
+    sources = Parts(registry, problems).ordered("secret source", "secrets", config.secrets)
+    if problems:
+        raise ConfigError(str(file), problems)
+    keeper = SecretKeeper(str(file), sources, lambda one, own: one.component.build(own, replace(services, name=one.name)))
+    trail: AuditTrail = part.build(keeper.resolved("audit", settings), services)
     return trail
 
 

@@ -21,6 +21,7 @@ from herald.contracts import (
     Problem,
     RiskCheck,
     RiskProfile,
+    SecretSource,
     Sizer,
     Strategy,
 )
@@ -44,6 +45,7 @@ COLLECTED = {
     "herald_exits": "exit",
     "herald_observers": "observer",
     "herald_formats": "format",
+    "herald_secret_sources": "secret source",
 }
 """The hooks that yield components, and the kind of each."""
 
@@ -215,6 +217,20 @@ class HeraldHooks:
             @hookimpl
             def herald_formats():
                 yield component("sierra", SierraSettings, SierraFormat, "Sierra Chart's text export.")
+
+        Added in API 1.
+        """
+        return ()
+
+    @hookspec
+    def herald_secret_sources(self) -> Iterable[Component[SecretSource]]:
+        """Offer places that know secrets, for ``[[secrets]]``.
+
+        Called once, when the plugin is loaded; a source is asked when a component is built whose settings say ``secret:NAME``.
+
+            @hookimpl
+            def herald_secret_sources():
+                yield component("safe", SafeSettings, Safe, "Secrets from the safe of the company.")
 
         Added in API 1.
         """

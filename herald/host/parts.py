@@ -12,6 +12,7 @@ from herald.errors import PluginError, Problem
 from herald.host.planned import Planned
 from herald.host.problems import to_problems
 from herald.host.registry import HOST_WORDS, Registry
+from herald.host.secrets import misplaced
 from herald.host.tables import Raw
 
 __all__ = ["Parts", "plugin_problem"]
@@ -56,6 +57,10 @@ class Parts:
         except Exception as error:  # a validator of the plugin's own; whatever it raises is the plugin's mistake
             what = f"the settings of {found.full_name} [{found.origin}] cannot be checked: {type(error).__name__}: {error}"
             self._problems.append(Problem(where, " ".join(what.split()), "report it to the plugin's author"))
+            return None
+        wrong = misplaced(settings, where)
+        if wrong:
+            self._problems += wrong
             return None
         return Planned(name or where, found.full_name, kind, found.component, settings, found.origin)
 

@@ -101,6 +101,7 @@ class _Planner:
             self._audit(mode),
             {name: self._pace(name, table) for name, table in config.connectors.items()},
             exits,
+            parts.ordered("secret source", "secrets", config.secrets),
         )
         accepted = config.plugins.accept
         found = self.registry.validate(plan)

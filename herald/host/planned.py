@@ -19,6 +19,7 @@ from herald.contracts import (
     Middleware,
     Observer,
     RiskCheck,
+    SecretSource,
     Sizer,
     Strategy,
 )
@@ -30,7 +31,7 @@ from herald.model import Timeframe
 __all__ = ["Plan", "Planned", "PlannedStrategy"]
 
 T = TypeVar("T")
-_COMPONENTS = {"connectors", "caches", "journal", "audit", "strategies", "risk", "risk_profile", "exits", "observers"}
+_COMPONENTS = {"connectors", "caches", "journal", "audit", "strategies", "risk", "risk_profile", "exits", "observers", "secrets"}
 """Tables of the config that components fill."""
 
 
@@ -123,12 +124,15 @@ class Plan:
     """(poll_seconds, account_seconds) of every connector, by table name."""
     exits: tuple[Planned[ExitRule], ...] = ()
     """Those of the file, which strategies without their own have, and positions that are adopted."""
+    secrets: tuple[Planned[SecretSource], ...] = ()
+    """Sources of secrets, in the order in which they are asked."""
 
     def chosen(self, kind: str) -> Sequence[Planned[Any]]:
         """Return the components of one kind, in file order."""
         everything: list[Planned[Any]] = [*self.connectors.values(), *self.caches.values(), *self.risk, *self.observers]
         for layers in self.middleware.values():
             everything += layers
+        everything += self.secrets
         everything += [one for one in (self.journal, self.audit) if one is not None]
         for strategy in self.strategies:
             everything += [strategy.part, *strategy.exits, *strategy.risk]
@@ -158,7 +162,7 @@ class Plan:
         """Return the resolved configuration, without secrets, ready for JSON."""
         config = self.config.model_dump(
             mode="json",
-            exclude={"connectors", "caches", "journal", "audit", "strategies", "risk", "risk_profile", "exits", "observers"},
+            exclude=_COMPONENTS,
         )
         config["herald"]["mode"] = self.mode
         return config | {
@@ -180,6 +184,7 @@ class Plan:
             },
             "risk": [_entry(part) for part in self.risk],
             "observers": [_entry(part) for part in self.observers],
+            "secrets": [_entry(part) for part in self.secrets],
         }
 
     def _extras(self, connector: str) -> Raw:
@@ -240,6 +245,8 @@ def _describe(plan: Plan) -> Iterable[str]:
         yield f"journal  {_called(plan.journal)} [{plan.journal.origin}]"
     if plan.audit is not None:
         yield f"audit    {_called(plan.audit)} [{plan.audit.origin}]"
+    if plan.secrets:
+        yield from _chain("secrets  ", plan.secrets)
     for observer in plan.observers:
         yield f"observer {_called(observer)} [{observer.origin}]"
     account, backtest, live = plan.config.account, plan.config.backtest, plan.config.live

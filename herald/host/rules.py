@@ -26,6 +26,7 @@ HOST_WORDS = {
     "exit": frozenset({"use", "name"}),
     "observer": frozenset({"use", "name"}),
     "format": frozenset({"use"}),
+    "secret source": frozenset({"use", "name"}),
 }
 """Keys of a component's table that are Herald's own, by kind; a component's settings may not use them."""
 

@@ -308,6 +308,8 @@ class HeraldConfig(Table):
 
     herald: HeraldTable = Field(default_factory=HeraldTable)
     plugins: PluginTable = Field(default_factory=PluginTable)
+    secrets: list[Raw] = Field(default_factory=list)
+    """Sources that are asked for ``secret:NAME``, in order; the first answer wins."""
     account: AccountTable = Field(default_factory=AccountTable)
     instruments: dict[str, InstrumentTable] = Field(default_factory=dict)
     conversions: ConversionTable = Field(default_factory=ConversionTable)

@@ -25,8 +25,9 @@ def uses(config: HeraldConfig) -> Iterator[str]:
             for inner in value:
                 yield from walk(inner)
 
-    tables = (*config.connectors.values(), *config.caches.values(), *config.strategies.values())
-    for table in (*tables, config.journal, config.audit, config.risk_profile, config.risk, config.exits, config.observers):
+    named = (*config.connectors.values(), *config.caches.values(), *config.strategies.values())
+    single = (config.journal, config.audit, config.risk_profile)
+    for table in (*named, *single, config.risk, config.exits, config.observers, config.secrets):
         yield from walk(table)
 
 

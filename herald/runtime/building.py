@@ -12,6 +12,7 @@ from typing import Any
 from platformdirs import user_cache_dir
 
 from herald.clock import Clock, WallClock
+from herald.components import Settings
 from herald.contracts import Cache, Connector, ExitRule, Operation, RiskCheck, Services, Sizer, Strategy
 from herald.engine.context import ExitContext, StrategyContext
 from herald.engine.engine import Engine, Runner
@@ -22,6 +23,7 @@ from herald.engine.risk import Gate, View
 from herald.errors import ConfigError, HeraldError, Problem
 from herald.host.instruments import resolve_instrument
 from herald.host.plan import Plan, Planned, PlannedStrategy
+from herald.host.secrets import SecretKeeper
 from herald.live.chain import GuardedConnector
 from herald.model import (
     Event,
@@ -93,6 +95,7 @@ class Builder:
         self._emit = emit
         self._folder = user_cache_dir("herald", appauthor=False)
         self._caches: dict[str, Cache] = {}
+        self._secrets = SecretKeeper(plan.source, plan.secrets, lambda part, own: self._make(part, own, {}, self._world))
         self._formats = {name: self(part) for name, part in plan.formats.items()}
 
     def __call__(
@@ -101,8 +104,11 @@ class Builder:
         """Return an instance of *part*.
 
         Raises:
-            ConfigError: It cannot be built.
+            ConfigError: It cannot be built, or a secret that its settings name is nowhere to be found.
         """
+        return self._make(part, self._secrets.resolved(part.name, part.settings), formats, clock)
+
+    def _make(self, part: Planned[Any], settings: Settings, formats: Mapping[str, Any], clock: Clock | None) -> Any:
         plan = self._plan
         services = Services(
             part.name,
@@ -117,7 +123,7 @@ class Builder:
             state=plan.config.live.state,
         )
         try:
-            built = part.component.build(part.settings, services)
+            built = part.component.build(settings, services)
         except HeraldError:
             raise
         except (Exception, SystemExit) as error:
@@ -164,6 +170,7 @@ _METHODS: dict[str, tuple[str, ...]] = {
     "middleware": ("__call__",),
     "observer": ("observe", "close"),
     "risk": ("check",),
+    "secret source": ("get", "place"),
     "sizer": ("size",),
     "strategy": ("warmup", "on_start", "on_bar", "on_quote", "on_order", "on_fill", "on_timer", "on_stop"),
 }

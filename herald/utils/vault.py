@@ -397,13 +397,14 @@ class Vault:
         return body, opened, mac_key
 
 
-def read_private(path: Path, what: str, most: int = 10_000) -> bytes:
+def read_private(path: Path, what: str, most: int = 10_000, *, is_lent: bool = False) -> bytes:
     """Return the content of a file that nobody but its owner may read.
 
     Args:
         path: The file.
         what: What it is, for messages, such as "key file".
         most: Bytes.
+        is_lent: The system made it, as systemd does: it may belong to root, and to a group that lets its owner in.
 
     Raises:
         SecretError: There is none, it is a link, others may read or replace it, or it is too large.
@@ -423,9 +424,9 @@ def read_private(path: Path, what: str, most: int = 10_000) -> bytes:
         told = "it is a link; name the file itself" if error.errno == errno.ELOOP else error.strerror or str(error)
         raise SecretError(f"{name} cannot be read: {told}") from error
     if sys.platform != "win32":
-        if stat.S_IMODE(found.st_mode) & 0o077:
+        if stat.S_IMODE(found.st_mode) & (0o007 if is_lent else 0o077):
             raise SecretError(f"others may read {name}; chmod 600 it, and replace what is in it if they could have read it")
-        if found.st_uid != os.geteuid():
+        if found.st_uid != os.geteuid() and not is_lent:
             raise SecretError(f"{name} belongs to another user; chown it to the one that runs Herald")
         if folder.st_mode & 0o022 and not folder.st_mode & stat.S_ISVTX:
             raise SecretError(f"others may replace {name}; chmod 700 its folder {str(path.parent)!r}")

@@ -1,0 +1,109 @@
+"""``secret:NAME`` in the settings of a component: where it may stand, and its value when the component is built."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, SecretStr
+
+from herald.components import Settings
+from herald.contracts import SecretSource
+from herald.errors import ConfigError, Problem, SecretError
+from herald.host.planned import Planned
+
+__all__ = ["SecretKeeper", "misplaced"]
+
+_PREFIX = "secret:"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
+
+
+class SecretKeeper:
+    """Asks the sources of ``[[secrets]]``, in their order, for what settings name; the first answer wins.
+
+    A source is built when it is first asked, and may itself be opened with what an earlier one answers. One that fails ends
+    the search: a later one might answer with something else.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        parts: Sequence[Planned[SecretSource]],
+        build: Callable[[Planned[SecretSource], Settings], SecretSource],
+    ) -> None:
+        """Ask *parts*, which *build* makes of their settings; *source* is the config, for messages."""
+        self._source = source
+        self._parts = parts
+        self._build = build
+        self._built: dict[int, SecretSource] = {}
+
+    def resolved(self, name: str, settings: Settings, among: int | None = None) -> Settings:
+        """Return *settings* of the component *name* with every secret that they name, from the first *among* sources or all.
+
+        Raises:
+            ConfigError: No source has it, or one cannot be asked.
+        """
+        changed = self._changed(settings, name, among)
+        return settings if changed is None else changed
+
+    def _changed(self, value: Any, place: str, among: int | None) -> Any:
+        """Return *value* with its secrets; None where it names none."""
+        if isinstance(value, SecretStr):
+            text = value.get_secret_value()
+            return SecretStr(self._ask(text.removeprefix(_PREFIX), place, among)) if text.startswith(_PREFIX) else None
+        inner = dict(_inner(value, place))
+        new = {key: found for key, (one, where) in inner.items() if (found := self._changed(one, where, among)) is not None}
+        if not new:
+            return None
+        if isinstance(value, BaseModel):
+            return value.model_copy(update=new)
+        if isinstance(value, Mapping):
+            return {**value, **new}
+        return type(value)([new.get(key, one) for key, (one, _) in inner.items()])
+
+    def _ask(self, name: str, place: str, among: int | None) -> str:
+        places = []
+        for index, part in enumerate(self._parts[:among]):
+            try:
+                if index not in self._built:
+                    self._built[index] = self._build(part, self.resolved(part.name, part.settings, index))
+                found = self._built[index].get(name)
+                places.append(f"{part.use} ({self._built[index].place(name)})")
+            except SecretError as error:
+                what = f"secret {name!r}, which {place} needs, cannot be asked for: {error}"
+                raise ConfigError(self._source, [Problem(part.name, what)]) from error
+            if found is not None:
+                return found
+        asked = f"is in none of the sources asked: {', '.join(places)}" if places else "has no source to be asked for"
+        hint = f"herald secrets set {name}" if places else 'add [[secrets]] with use = "..."; see docs/secrets.md'
+        raise ConfigError(self._source, [Problem(place, f"secret {name!r} {asked}", hint)])
+
+
+def misplaced(settings: Settings, where: str) -> list[Problem]:
+    """Return what is wrong with the ``secret:NAME`` in *settings*: an impossible name, or a key that would show the value."""
+    problems: list[Problem] = []
+
+    def walk(value: Any, place: str) -> None:
+        if isinstance(value, SecretStr):
+            text = value.get_secret_value()
+            if text.startswith(_PREFIX) and not _NAME.fullmatch(text.removeprefix(_PREFIX)):
+                problems.append(Problem(place, "names no secret", 'write "secret:NAME", with letters, digits, _ . and -'))
+        elif isinstance(value, str) and value.startswith(_PREFIX):
+            problems.append(Problem(place, "takes no secret: its value is shown in plans and logs", "write the value itself"))
+        else:
+            for one, inner in dict(_inner(value, place)).values():
+                walk(one, inner)
+
+    walk(settings, where)
+    return problems
+
+
+def _inner(value: Any, place: str) -> Iterator[tuple[Any, tuple[Any, str]]]:
+    """Yield key, value and place of everything inside *value*."""
+    if isinstance(value, BaseModel):
+        yield from ((key, (getattr(value, key), f"{place}.{key}")) for key in type(value).model_fields)
+    elif isinstance(value, Mapping):
+        yield from ((key, (one, f"{place}.{key}")) for key, one in value.items())
+    elif isinstance(value, list | tuple):
+        yield from ((index, (one, f"{place}[{index}]")) for index, one in enumerate(value))
