@@ -290,13 +290,19 @@ class Bridge:
             raise Refused(f"{what}; start it, or correct module_options") from error
         self._name = name
         connection = getattr(self._remote, "_MetaTrader5__conn", None)
-        self._as_tuple: Any = tuple if connection is None else connection.builtins.tuple
+        if connection is None:
+            raise Refused(f"this version of {name} is another one than Herald knows; its connection is not where it was")
+        self._connection: Any = connection
+        self._as_tuple: Any = connection.builtins.tuple
+        self._type_of: Any = connection.builtins.type
 
     def __getattr__(self, name: str) -> Any:
         """Return a function of the package."""
         if name not in FUNCTIONS:
             raise AttributeError(name)
         function = getattr(self._remote, name)
+        if name == "order_check" and self._name == "siliconmetatrader5":
+            return self._check
 
         def call(*args: Any, **named: Any) -> Any:
             if self._name == "mt5linux":
@@ -304,6 +310,15 @@ class Bridge:
             return self._settled(function(*args, **named))
 
         return call
+
+    def _check(self, request: dict[str, Any]) -> Any:
+        """Check an order; siliconmetatrader5 calls this one function with an empty dict of keywords, which the package refuses.
+
+        So does every call through rpyc, except one that the other side's `map` makes.
+        """
+        there = self._connection.builtins
+        form = there.dict(tuple(request.items()))
+        return self._settled(there.next(there.map(self._connection.modules.MetaTrader5.order_check, (form,))))
 
     @staticmethod
     def _suited(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -321,7 +336,7 @@ class Bridge:
         if value is None or type(value) in (bool, int, float, str) or hasattr(value, "dtype"):
             return value
         if hasattr(value, "_asdict"):
-            return Record(str(value.__class__.__name__), [self._settled(each) for each in self._as_tuple(value)])
+            return Record(str(self._type_of(value).__name__), [self._settled(each) for each in self._as_tuple(value)])
         return tuple(self._settled(each) for each in value)
 
 

@@ -490,18 +490,39 @@ BRIDGE = '''
 import datetime
 
 
-class Tuples:
+class Builtins:
+    """Work at the other side."""
+
     @staticmethod
     def tuple(value):
         return tuple(value.fields)
 
+    @staticmethod
+    def type(value):
+        return AccountInfo
+
+    dict, map, next = dict, map, next
+
+
+class Genuine:
+    @staticmethod
+    def order_check(*args, **named):
+        return AccountInfo([sorted(args[0].items())[0][1], len(args), len(named)])
+
+
+class Modules:
+    MetaTrader5 = Genuine
+
 
 class Connection:
-    builtins = Tuples
+    builtins = Builtins
+    modules = Modules
 
 
 class AccountInfo:
-    """A reference to a record at the other side: not iterable without a question for each field."""
+    """A reference to a record at the other side: its class, asked here, is that of something else."""
+
+    __class__ = type(datetime)
 
     def __init__(self, fields):
         self.fields = fields
@@ -531,6 +552,9 @@ class MetaTrader5:
 
     def market_book_release(self, symbol):
         return eval(symbol)
+
+    def order_check(self, *args, **named):
+        return None
 
     def order_send(self, request):
         raise ValueError("broken on the way back")
@@ -565,6 +589,12 @@ def test_mt5linux_gets_dates_and_quoted_names(bridge: Path) -> None:
     told = call(1, "copy_rates_range", ["X", 1, 60, 120], {})[0][2]
     assert told["v"] == ["datetime.datetime(1970, 1, 1, 0, 1, tzinfo=datetime.timezone.utc)", 120.0]
     assert call(2, "market_book_release", ["EURUSD"], {})[0][2] == "EURUSD"
+
+
+def test_siliconmetatrader5_checks_an_order_without_keywords(bridge: Path) -> None:
+    call = server.Caller(server.load("siliconmetatrader5", {}), "siliconmetatrader5")
+
+    assert call(1, "order_check", [{"action": 1}], {})[0][2] == {"$": "AccountInfo", "v": [1, 1, 0]}
 
 
 def test_a_bridge_that_is_not_there_is_named(bridge: Path) -> None:
