@@ -56,6 +56,7 @@ _VERBS = {
     "restore": ("herald.cli.journal:restore", "Put a copy of a journal in its place."),
     "resume": ("herald.cli.control:resume", "Let trading go on, with a reason."),
     "runs": ("herald.cli.runs:runs", "List, show and compare runs."),
+    "secrets": ("herald.cli.secrets:secrets", "Keep passwords and keys in an encrypted file."),
     "state": ("herald.cli.control:state", "Show what may be traded, and who said so."),
     "supervise": ("herald.cli.control:supervise", "Watch a run: restart it, and stop it when it hangs."),
 }

@@ -1,0 +1,268 @@
+"""``herald secrets``: write, read and look after a vault; values never stand on the command line, which others can see."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from herald.clock import DAY, WallClock, format_time, parse_time
+from herald.errors import NotFound, SecretError
+
+if TYPE_CHECKING:
+    from herald.utils.vault import Vault, VaultKey
+
+__all__ = ["secrets"]
+
+_FAILED = 1
+_SHORTEST = 12
+"""Characters of a pass-phrase that somebody makes up now."""
+_SOON_DAYS = 14
+_LARGEST_ENV = 1_000_000
+_LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
+
+
+@click.group()
+def secrets() -> None:
+    """Keep passwords and keys in an encrypted file, for secret:NAME in a config.
+
+    A vault is opened with a pass-phrase, which is asked for, or with --passphrase-file or --key-file.
+    """
+
+
+def _opened(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what says which vault is meant and what opens it."""
+    path = click.Path(path_type=Path)
+    for option in (
+        click.option("--key-file", type=path, multiple=True, help="A file with a key that opens it."),
+        click.option("--passphrase-file", type=path, multiple=True, help="A file with a pass-phrase that opens it."),
+        click.option("--vault", type=path, default=Path("herald.vault"), show_default=True, help="The vault."),
+    ):
+        function = option(function)
+    return function
+
+
+@secrets.command()
+@click.option("--vault", type=click.Path(path_type=Path), default=Path("herald.vault"), show_default=True, help="The vault.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="Open it with a key, which is written to this new file.")
+@click.option("--passphrase-file", type=click.Path(path_type=Path), help="Open it with the pass-phrase in this file.")
+def init(vault: Path, key_file: Path | None, passphrase_file: Path | None) -> None:
+    """Make an empty vault."""
+    from herald.utils.vault import Vault
+
+    if vault.exists():
+        raise SecretError(f"{str(vault)!r} is there already, and a vault is never overwritten; name another with --vault")
+    Vault.create(vault, _new_key(key_file, passphrase_file))
+    opener = f"the key in {key_file}" if key_file else "that pass-phrase"
+    click.echo(f"{vault} is opened with {opener}; keep a copy of both, apart from each other: without it nothing can be read")
+
+
+@secrets.command("set")
+@click.argument("name")
+@click.option("--expires", metavar="DATE", help="When it should have been replaced; `doctor` warns two weeks before.")
+@_opened
+def set_(name: str, expires: str | None, vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, ...]) -> None:
+    """Keep a value under NAME: it is asked for without being shown, or read from standard input up to the end."""
+    try:
+        end = None if expires is None else parse_time(expires)
+    except ValueError as error:
+        raise click.UsageError(f"--expires: {error}") from error
+    opened = _open(vault, passphrase_file, key_file)
+    if _is_terminal():
+        value = _ask(f"Value of {name}", confirm=True)
+    else:
+        value = sys.stdin.read(1_000_000).removesuffix("\n").removesuffix("\r")
+    opened.set(name, value, end)
+    click.echo(f"{name} is kept, version {opened.info(name).version}")
+
+
+@secrets.command()
+@click.argument("name")
+@click.option("--reveal", is_flag=True, help="Yes, show it: what stands on a screen is seen and kept by others.")
+@_opened
+def get(name: str, reveal: bool, vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, ...]) -> None:
+    """Print the value of NAME, if --reveal says so."""
+    if not reveal:
+        raise click.UsageError("a secret is only shown with --reveal; `herald secrets list` shows what there is")
+    click.echo(_open(vault, passphrase_file, key_file).get(name))
+
+
+@secrets.command("list")
+@_opened
+def list_(vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, ...]) -> None:
+    """List the names, with when each was set and expires."""
+    opened = _open(vault, passphrase_file, key_file)
+    for name in opened.names():
+        info = opened.info(name)
+        expires = "" if info.expires is None else f", expires {format_time(info.expires)[:10]}"
+        click.echo(f"{name}  version {info.version}, set {format_time(info.changed)[:10]}{expires}")
+    if not opened.names():
+        click.echo("the vault is empty; herald secrets set NAME")
+
+
+@secrets.command()
+@click.argument("name")
+@_opened
+def remove(name: str, vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, ...]) -> None:
+    """Forget the secret NAME."""
+    _open(vault, passphrase_file, key_file).remove(name)
+    click.echo(f"{name} is removed; copies of the vault still have it")
+
+
+@secrets.command()
+@click.option("--new-key-file", type=click.Path(path_type=Path), help="Open it with a key, which is written to this new file.")
+@click.option("--new-passphrase-file", type=click.Path(path_type=Path), help="Open it with the pass-phrase in this file.")
+@click.option("--finish", is_flag=True, help="Let only the newest key open it from now on.")
+@_opened
+def rotate(
+    new_key_file: Path | None,
+    new_passphrase_file: Path | None,
+    finish: bool,
+    vault: Path,
+    passphrase_file: tuple[Path, ...],
+    key_file: tuple[Path, ...],
+) -> None:
+    """Let a new key or pass-phrase open the vault, beside the old one until --finish."""
+    if finish and (new_key_file or new_passphrase_file):
+        raise click.UsageError("--finish takes no new key; open the vault with the new one")
+    opened = _open(vault, passphrase_file, key_file)
+    if finish:
+        retired = opened.retire_keys()
+        click.echo("the old key opens it no longer" if retired else "only one key opens it; there was nothing to finish")
+        return
+    if len(opened.keys) > 1:
+        raise SecretError(f"two keys open the vault {str(vault)!r} already; first: herald secrets rotate --finish")
+    opened.add_key(_new_key(new_key_file, new_passphrase_file))
+    click.echo("both keys open it now; give the new one to all that read it, then: herald secrets rotate --finish")
+
+
+@secrets.command("import", short_help="Take the values of a .env file.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--replace", is_flag=True, help="Replace secrets that are there already.")
+@_opened
+def import_(file: Path, replace: bool, vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, ...]) -> None:
+    """Take every NAME=VALUE of FILE, a .env file, under the name in small letters: all of them, or none."""
+    values = _env(file)
+    opened = _open(vault, passphrase_file, key_file)
+    known = [name for name in values if name in opened]
+    if known and not replace:
+        raise SecretError(f"{', '.join(known)}: there already; --replace replaces, or take the line out of {str(file)!r}")
+    opened.update(values)
+    for name in values:
+        click.echo(f'{name} is kept; write "secret:{name}" in the config')
+    click.echo(f"{len(values)} secrets are in {vault}; delete {file} now, and replace what others could have read there")
+
+
+@secrets.command()
+@_opened
+def doctor(vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, ...]) -> None:
+    """Check the file, its key and every value, and warn of what expires. Exit code 1: something is to be done."""
+    opened = _open(vault, passphrase_file, key_file)
+    now, findings = WallClock().now(), []
+    click.echo("file     whole, and for its owner alone")
+    for ident, kdf, made in opened.keys:
+        kind = "a pass-phrase (scrypt)" if kdf == "scrypt" else "a key file"
+        click.echo(f"key      {ident}, {kind}, since {format_time(made)[:10]}")
+    if len(opened.keys) > 1:
+        findings.append("two keys open the vault; when nobody needs the old one: herald secrets rotate --finish")
+    for name in opened.names():
+        opened.get(name)
+        expires = opened.info(name).expires
+        if expires is not None and expires - now < _SOON_DAYS * DAY:
+            verb = "expired" if expires <= now else "expires"
+            findings.append(f"{name} {verb} on {format_time(expires)[:10]}; herald secrets set {name}")
+    click.echo(f"secrets  {len(opened.names())}, all can be read")
+    for one in findings:
+        click.echo(f"to do    {one}")
+    if findings:
+        raise click.exceptions.Exit(_FAILED)
+
+
+# --- inside ---------------------------------------------------------------------------------------
+
+
+def _open(vault: Path, passphrase_files: tuple[Path, ...], key_files: tuple[Path, ...]) -> Vault:
+    from herald.utils.vault import Vault, VaultKey, read_key_file
+
+    if not vault.exists():
+        raise NotFound(f"there is no vault {str(vault)!r}; name it with --vault, or make it: herald secrets init")
+    keys = [read_key_file(one) for one in key_files]
+    keys += [VaultKey.from_passphrase(_phrase_in(one)) for one in passphrase_files]
+    return Vault(vault, *(keys or [VaultKey.from_passphrase(_ask(f"Pass-phrase of {vault}"))]))
+
+
+def _new_key(key_file: Path | None, passphrase_file: Path | None) -> VaultKey:
+    from herald.utils.vault import VaultKey, make_key_file
+
+    if key_file is not None and passphrase_file is not None:
+        raise click.UsageError("a key file or a pass-phrase file, not both")
+    if key_file is not None:
+        return make_key_file(key_file)
+    phrase = _ask("New pass-phrase", confirm=True) if passphrase_file is None else _phrase_in(passphrase_file)
+    if len(phrase) < _SHORTEST:
+        raise SecretError(f"the new pass-phrase has {len(phrase)} characters; take at least {_SHORTEST}, several words are best")
+    return VaultKey.from_passphrase(phrase)
+
+
+def _phrase_in(file: Path) -> str:
+    from herald.utils.vault import read_private
+
+    try:
+        return read_private(file, "pass-phrase file").decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise SecretError(f"{str(file)!r} is not text in UTF-8; write the pass-phrase into it") from None
+
+
+def _ask(what: str, *, confirm: bool = False) -> str:
+    if not _is_terminal():
+        raise click.UsageError(f"{what}: there is nobody to ask; state --passphrase-file or --key-file")
+    answer: str = click.prompt(what, hide_input=True, confirmation_prompt=confirm, err=True)
+    return answer
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def _env(file: Path) -> dict[str, str]:
+    """Return the values of a .env file by the names that they get.
+
+    Raises:
+        NotFound: There is no such file.
+        SecretError: A line is none of NAME=VALUE; the message does not repeat it.
+    """
+    try:
+        with open(file, encoding="utf-8-sig") as stream:
+            text = stream.read(_LARGEST_ENV)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {str(file)!r}; correct the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        what = "it is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)
+        raise SecretError(f"{str(file)!r} cannot be read: {what}") from None
+    values: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise SecretError(f"{str(file)!r}, line {number}: it is not NAME=VALUE; correct it, nothing was taken")
+        name, value = found[1].lower(), found[2]
+        if value[:1] in ("'", '"'):
+            end = value.find(value[0], 1)
+            if end < 0 or (value[end + 1 :].strip() and not value[end + 1 :].lstrip().startswith("#")) or "\\" in value[:end]:
+                what = "its quotes do not end, or hold a backslash"
+                raise SecretError(
+                    f"{str(file)!r}, line {number}: {what}; take the line out and set {name} by hand, nothing was taken"
+                )
+            value = value[1:end]
+        else:
+            value = re.split(r"\s+#", value, maxsplit=1)[0]
+        if name in values:
+            raise SecretError(f"{str(file)!r}, line {number}: {name} is there twice; take one out, nothing was taken")
+        if value:
+            values[name] = value
+    return values

@@ -1,0 +1,166 @@
+"""``herald secrets``: values come in without being seen, and only --reveal lets one out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from herald.cli import herald
+from herald.cli import secrets as module
+from herald.errors import HeraldError
+from herald.utils.vault import Vault, read_key_file
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+def run(*arguments: str, typed: str = "", terminal: bool = False) -> Result:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_is_terminal", lambda: terminal)
+        return CliRunner().invoke(herald, ["secrets", *arguments], input=typed)
+
+
+def refused(*arguments: str, typed: str = "", terminal: bool = False) -> str:
+    result = run(*arguments, typed=typed, terminal=terminal)
+    assert 0 != result.exit_code
+    if isinstance(result.exception, HeraldError):
+        assert 1 == len(str(result.exception).splitlines())
+        return str(result.exception)
+    assert isinstance(result.exception, SystemExit)
+    return result.output
+
+
+KEY = ("--key-file", "key")
+
+
+def make(**values: str) -> None:
+    assert 0 == run("init", *KEY).exit_code
+    for name, value in values.items():
+        assert 0 == run("set", name, *KEY, typed=value + "\n").exit_code
+
+
+def test_a_value_goes_in_unseen_and_comes_out_on_demand() -> None:
+    make(mt5_password="secret-1")
+
+    shown = run("list", *KEY).output + run("doctor", *KEY).output
+
+    assert "mt5_password  version 1, set 2" in shown
+    assert "secret-1" not in shown
+    assert "only shown with --reveal" in refused("get", "mt5_password", *KEY)
+    assert "secret-1\n" == run("get", "mt5_password", "--reveal", *KEY).output
+    assert b"secret-1" not in Path("herald.vault").read_bytes()
+
+
+def test_a_person_is_asked_without_echo() -> None:
+    phrase = "secret of many words"
+    assert 0 == run("init", typed=f"{phrase}\n{phrase}\n", terminal=True).exit_code
+
+    kept = run("set", "a", typed=f"{phrase}\nsecret-1\nsecret-1\n", terminal=True)
+
+    assert (0, False) == (kept.exit_code, "secret" in kept.output.replace("herald secrets", ""))
+    assert "secret-1\n" in run("get", "a", "--reveal", typed=f"{phrase}\n", terminal=True).output
+    assert "not the right one" in refused("list", typed="wrong\n", terminal=True)
+    assert "take at least 12" in refused("init", "--vault", "w", typed="short\nshort\n", terminal=True)
+    assert "there is nobody to ask; state --passphrase-file or --key-file" in refused("list")
+    assert not Path("w").exists()
+
+
+def test_a_value_is_no_argument() -> None:
+    make()
+
+    assert "unexpected extra argument" in refused("set", "a", "secret-1", *KEY)
+
+
+def test_what_is_not_there_is_said() -> None:
+    assert "there is no vault 'herald.vault'; name it with --vault, or make it: herald secrets init" in refused("list", *KEY)
+    make()
+    assert "never overwritten" in refused("init", *KEY)
+    assert "has no secret 'a'" in refused("remove", "a", *KEY)
+    assert "the value of a is empty" in refused("set", "a", *KEY)
+    assert "--expires" in refused("set", "a", "--expires", "soon", *KEY, typed="x")
+    assert "the vault is empty" in run("list", *KEY).output
+
+
+def test_removed_is_gone() -> None:
+    make(a="secret-1", b="secret-2")
+
+    assert 0 == run("remove", "a", *KEY).exit_code
+
+    assert ["b"] == Vault(Path("herald.vault"), read_key_file(Path("key"))).names()
+
+
+def test_the_key_is_changed_in_two_steps() -> None:
+    make(a="secret-1")
+    Path("phrase").write_text("secret of many words\n")
+    new = ("--passphrase-file", "phrase")
+
+    assert "both keys open it now" in run("rotate", "--new-passphrase-file", "phrase", *KEY).output
+
+    doctor = run("doctor", *KEY)
+    assert (1, True) == (doctor.exit_code, "two keys open the vault" in doctor.output)
+    assert "needs both the old key and the new one" in refused("set", "b", *KEY, typed="secret-2")
+    assert 0 == run("set", "b", *KEY, *new, typed="secret-2").exit_code
+    assert "two keys open the vault" in refused("rotate", "--new-key-file", "third", *KEY)
+    assert not Path("third").exists()
+    assert "the newest key" in refused("rotate", "--finish", *KEY)
+    assert "the old key opens it no longer" in run("rotate", "--finish", *new).output
+    assert "there was nothing to finish" in run("rotate", "--finish", *new).output
+    assert "it is opened with a pass-phrase" in refused("list", *KEY)
+    assert ("secret-1\n", "secret-2\n") == tuple(run("get", one, "--reveal", *new).output for one in "ab")
+
+
+def test_the_doctor_warns_of_what_expires() -> None:
+    make()
+    run("set", "old", "--expires", "2020-01-31", *KEY, typed="x")
+    run("set", "new", "--expires", "2200-01-31", *KEY, typed="x")
+
+    found = run("doctor", *KEY)
+
+    assert (1, 1) == (found.exit_code, found.output.count("to do"))
+    assert "old expired on 2020-01-31; herald secrets set old" in found.output
+
+
+def test_a_dotenv_file_is_taken_as_a_whole() -> None:
+    make(token="secret-0")
+    lines = ["# broker", "", "export MT5_PASSWORD='secret #1'", 'API_KEY = "secret-2" # mine', "plain=secret-3 # note", "EMPTY="]
+    Path(".env").write_text("\n".join(lines))
+
+    told = run("import", ".env", *KEY).output
+
+    vault = Vault(Path("herald.vault"), read_key_file(Path("key")))
+    found = {name: vault.get(name) for name in vault.names()}
+    assert {"token": "secret-0", "mt5_password": "secret #1", "api_key": "secret-2", "plain": "secret-3"} == found
+    assert 'write "secret:api_key" in the config' in told
+    assert "secret-" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("A=1\nsecret-x", "line 2: it is not NAME=VALUE"),
+        ("A='secret-x", "line 1: its quotes do not end"),
+        ('A="secret\\nx"', "hold a backslash"),
+        ("A=secret-x\na=secret-y", "line 2: a is there twice"),
+        ("NEW=1\nTOKEN=secret-x", "token: there already; --replace replaces"),
+    ],
+)
+def test_a_dotenv_file_that_cannot_be_taken_changes_nothing(text: str, message: str) -> None:
+    make(token="secret-0")
+    Path(".env").write_text(text)
+    before = Path("herald.vault").read_bytes()
+
+    told = refused("import", ".env", *KEY)
+
+    assert message in told
+    assert "secret-x" not in told
+    assert before == Path("herald.vault").read_bytes()
+    assert "there is no file 'none'" in refused("import", "none", *KEY)
