@@ -8,7 +8,6 @@ filling policies, levels, sessions, swaps, stop-outs, and times on the server's 
 from __future__ import annotations
 
 import math
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -128,8 +127,9 @@ class Broker:
     def __init__(self, options: Options) -> None:
         """Open the book, or begin one."""
         self.options = options
-        self._began = time.monotonic()
-        self._start = time.time_ns() if options.start is None else round(options.start * SECOND)
+        self._wall = WallClock()
+        self._began = self._wall.monotonic()
+        self._start = self._wall.now() if options.start is None else round(options.start * SECOND)
         mode: Literal["hedging", "netting"] = "hedging" if options.margin_mode == "hedging" else "netting"
         terms = Terms(
             token="x" * 16,
@@ -185,8 +185,8 @@ class Broker:
     def now(self) -> int:
         """Return the time, nanoseconds UTC."""
         if self.options.start is None and self.options.time_scale == 1.0:
-            return time.time_ns()
-        return self._start + round((time.monotonic() - self._began) * self.options.time_scale * SECOND)
+            return self._wall.now()
+        return self._start + round((self._wall.monotonic() - self._began) * self.options.time_scale * SECOND)
 
     def offset(self, moment: int) -> int:
         """Return how far the server's clock is ahead of UTC at *moment*, nanoseconds."""

@@ -15,7 +15,6 @@ import fnmatch
 import functools
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -24,7 +23,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from herald.clock import SECOND
+from herald.clock import SECOND, WallClock
 from herald.testing.mt5.arguments import (
     Bad,
     Late,
@@ -43,6 +42,45 @@ from herald.testing.mt5.broker import Broker, Refused, span_of
 from herald.testing.mt5.names import CONSTANTS, RATES, TEXTS, TICKS, TYPES, Record
 from herald.testing.mt5.options import Fault, Options, Symbol
 from herald.testing.simbroker.book import Deal, Entry, Holding
+
+__all__ = [
+    "Buy",
+    "Close",
+    "Sell",
+    "account_info",
+    "configure",
+    "copy_rates_from",
+    "copy_rates_from_pos",
+    "copy_rates_range",
+    "copy_ticks_from",
+    "copy_ticks_range",
+    "history_deals_get",
+    "history_deals_total",
+    "history_orders_get",
+    "history_orders_total",
+    "initialize",
+    "last_error",
+    "login",
+    "market_book_add",
+    "market_book_get",
+    "market_book_release",
+    "order_calc_margin",
+    "order_calc_profit",
+    "order_check",
+    "order_send",
+    "orders_get",
+    "orders_total",
+    "positions_get",
+    "positions_total",
+    "shutdown",
+    "symbol_info",
+    "symbol_info_tick",
+    "symbol_select",
+    "symbols_get",
+    "symbols_total",
+    "terminal_info",
+    "version",
+]
 
 __version__ = "5.0.6231"
 __author__ = "Herald"
@@ -193,7 +231,7 @@ def _ask(name: str, work: Callable[[Broker, int], Any]) -> Any:
         raise _Failed(-10004)
     assert state.broker is not None
     if (fault := state.hit("slow", name)) is not None:
-        time.sleep(fault.seconds)
+        WallClock().sleep(fault.seconds)
     if state.hit("die", name) is not None:
         os._exit(3)
     if (fault := state.hit("code", name)) is not None:
@@ -241,7 +279,7 @@ def initialize(*args: Any, **named: Any) -> Any:
         what = f"Process create failed '{path}'" if path else "MetaTrader 5 x64 not found"
         raise _Failed(-10003, f"IPC initialize failed, {what}")
     if (fault := _state.hit("slow", "initialize")) is not None:
-        time.sleep(fault.seconds)
+        WallClock().sleep(fault.seconds)
     if (fault := _state.hit("code", "initialize")) is not None:
         raise _Failed(fault.code, f"IPC initialize failed, {fault.text}" if fault.code == -10003 else "")
     if _state.broker is None:

@@ -608,6 +608,7 @@ def test_capabilities_are_careful_before_the_login_and_what_the_broker_says_afte
             idempotent_ids=True,
             brackets=True,
             modify=True,
+            broker_time=True,
             settle_seconds=0.25,
         )
     )
