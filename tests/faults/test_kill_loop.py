@@ -37,7 +37,12 @@ def wrong(verdict: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "options", [("--idempotent", "--mode", "netting"), ("--no-idempotency", "--mode", "hedging", "--seed", "1")], ids=" ".join
+    "options",
+    [
+        ("--idempotent", "--mode", "netting"),
+        pytest.param(("--no-idempotency", "--mode", "hedging", "--seed", "1"), marks=pytest.mark.long),
+    ],
+    ids=" ".join,
 )
 def test_a_run_that_is_killed_anywhere_loses_nothing_and_sends_nothing_twice(
     tmp_path: Path, clean_env: dict[str, str], options: tuple[str, ...]

@@ -232,6 +232,7 @@ CHANGES: tuple[Callable[[list[bytes], random.Random], list[bytes]], ...] = (
 )
 
 
+@pytest.mark.long
 def test_ten_thousand_changes_are_all_found(tmp_path: Path) -> None:
     log = open_log(tmp_path, seal_records=7)
     fill(log, 40)
