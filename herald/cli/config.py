@@ -22,6 +22,7 @@ _TABLES = {
     "risk": "risk",
     "exit": "exits",
     "observer": "observers",
+    "secret source": "secrets",
 }
 
 _REQUIRED = {"strategy": ("symbols", "timeframe")}
@@ -90,12 +91,13 @@ def schema_of(*, plugins: bool) -> dict[str, Any]:
             click.echo(f"herald: left out: {error}", err=True)
     definitions = document.setdefault("$defs", {})
     for kind in (*_TABLES, "sizer", "middleware"):
-        definitions[f"use.{kind}"] = _entry(kind, registry, definitions)
+        definitions[f"use.{kind.replace(' ', '_')}"] = _entry(kind, registry, definitions)
     definitions["use.journal"] = _entry("journal", registry, definitions)
     document["properties"]["journal"] = {"$ref": "#/$defs/use.journal"}
     for kind, table in _TABLES.items():
         place = document["properties"][table]
-        place["items" if place.get("type") == "array" else "additionalProperties"] = {"$ref": f"#/$defs/use.{kind}"}
+        where = "items" if place.get("type") == "array" else "additionalProperties"
+        place[where] = {"$ref": f"#/$defs/use.{kind.replace(' ', '_')}"}
     return document
 
 
