@@ -47,34 +47,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 __all__ = [
-    "Bridge",
-    "Caller",
-    "Door",
-    "Gone",
-    "Record",
-    "Refused",
-    "Watch",
-    "address_of",
-    "admit",
-    "check_token",
-    "decode",
-    "encode",
-    "greet",
-    "keep_alive",
-    "listen",
-    "load",
-    "main",
-    "read_request",
-    "receive",
-    "refuse",
-    "send",
-    "serve",
-    "sign",
-    "speaks",
-    "tell",
-]
-
-__all__ = [
     "FRAME_SECONDS",
     "FUNCTIONS",
     "MAX_HELLO",
