@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -274,6 +275,7 @@ def test_ctrl_c_is_for_herald_alone(make: Callable[..., TerminalProcess]) -> Non
 
 
 def cycle(make: Callable[..., TerminalProcess], times: int) -> None:
+    gc.collect()
     process = make()
     folder = Path("/proc/self/fd")
     counts = []
@@ -288,7 +290,9 @@ def cycle(make: Callable[..., TerminalProcess], times: int) -> None:
         children = subprocess.run(["ps", "--ppid", str(os.getpid()), "-o", "stat="], capture_output=True, text=True, check=False)
         assert "Z" not in children.stdout
 
-    assert len(set(counts[1:])) == 1, counts
+    # Fewer may be left: the collector also takes what other tests have left behind.
+    assert counts[-1][0] <= counts[1][0], counts
+    assert counts[-1][1] <= counts[1][1], counts
 
 
 def test_four_hung_processes_leave_nothing_behind(make: Callable[..., TerminalProcess]) -> None:
