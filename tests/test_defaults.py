@@ -88,7 +88,9 @@ def settings_fields() -> Iterator[tuple[str, str, object, object]]:
 def secret_like() -> list[str]:
     """Return settings that by their name hold a secret and by their type would show it."""
     name = re.compile(r"(^|_)(password|passwd|secret|token|key|pin|credentials?)$")
-    return [f"{use}.{key}" for use, key, kind, _ in settings_fields() if name.search(key) and "SecretStr" not in str(kind)]
+    found = [f"{use}.{key}" for use, key, kind, _ in settings_fields() if name.search(key) and "SecretStr" not in str(kind)]
+    # It names a credential that systemd hands over, and is none itself.
+    return [one for one in found if one.rpartition("encrypted_config.")[2] != "credential"]
 
 
 def secrets_with_a_default() -> list[str]:
