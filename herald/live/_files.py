@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import TypeAlias, TypeVar
 
 from herald.clock import Clock
 from herald.errors import HeraldError
+from herald.utils.durable import sync_folder
 from herald.utils.file_lock import FileLock
 
 __all__ = ["Damaged", "FileLock", "Signature", "read_sealed", "signature", "write_sealed"]
@@ -78,7 +78,7 @@ def write_sealed(path: Path, body: bytes, number: int, clock: Clock) -> None:
         file.flush()
         os.fsync(file.fileno())
     _patiently(lambda: os.replace(partial, path), clock)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def read_sealed(path: Path, clock: Clock) -> tuple[bytes, Signature]:
@@ -112,17 +112,3 @@ def _patiently(action: Callable[[], R], clock: Clock) -> R:
             return action()
         clock.sleep(_PAUSE_SECONDS)
     return action()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put the new name of a file on disk as well, where the system can."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems know no such thing for folders
-            raise
-    finally:
-        os.close(descriptor)

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from herald.clock import Clock, WallClock
 from herald.errors import SecretError, WaitTimeout
+from herald.utils.durable import sync_folder
 from herald.utils.file_lock import FileLock
 
 __all__ = ["SecretInfo", "Vault", "VaultKey", "make_key_file", "parse_key", "read_key_file", "read_private"]
@@ -469,7 +470,7 @@ def make_key_file(path: Path) -> VaultKey:
             file.write(key.hex().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except FileExistsError:
         raise SecretError(f"{str(path)!r} is there already, and a key is never overwritten; name another file") from None
     except OSError as error:
@@ -571,23 +572,9 @@ def _write(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise SecretError(f"the vault {str(path)!r} cannot be written: {error.strerror or error}; nothing is lost") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put the new name of a file on disk as well, where the system can."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems know no such thing for folders
-            raise
-    finally:
-        os.close(descriptor)
 
 
 # --- keys -----------------------------------------------------------------------------------------
