@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from herald.clock import DAY, SECOND
+from herald.clock import DAY, SECOND, WallClock
 from herald.components import Services
 from herald.contracts import Capabilities
 from herald.errors import (
@@ -126,6 +126,7 @@ class MT5Connector:
         self._settings = settings
         self._services = services
         self._clock = services.clock
+        self._wall = WallClock()  # the terminal is another process: a call has seconds of the machine, whatever the run's clock
         self.server_clock = ServerClock(settings.server_zone)
         self._process: TerminalProcess | None = None
         self._client: TerminalClient | None = None
@@ -142,7 +143,7 @@ class MT5Connector:
         self._floor = 0
         self._orders: dict[int, TradeOrder] = {}
         self._tags: dict[int, str] = {}
-        self._openers: dict[int, tuple[str, int]] = {}
+        self._openers: dict[int, str] = {}
         self._fillings: dict[tuple[str, OrderType, TimeInForce], int] = {}
         self._looked = 0.0
 
@@ -274,7 +275,7 @@ class MT5Connector:
         else:
             if self._process is None:
                 self._process = TerminalProcess(
-                    clock=_Real(self._clock),
+                    clock=self._wall,
                     python=settings.python,
                     module=settings.module,
                     options=settings.module_options,
@@ -286,7 +287,7 @@ class MT5Connector:
                     raise self._wrong("process", str(error), "module") from error
                 raise NotSent(f"process: {error}") from error
             address, token = self._process.address, self._process.token
-        self._client = TerminalClient(address, token, clock=_Real(self._clock))
+        self._client = TerminalClient(address, token, clock=self._wall)
         try:
             self._client.open()
         except TerminalRefused as error:
@@ -424,7 +425,6 @@ class MT5Connector:
         return self.server_clock.trouble
 
     def _look_at_clock(self) -> None:
-        now = self._clock.now()
         names = list(dict.fromkeys((*self._infos, *(feed[0] for feed in self._feeds))))[:8]
         if not names:
             names = [one.name for one in self._value("symbols_get") if one.visible][:8]
@@ -433,7 +433,7 @@ class MT5Connector:
             reply = self._call("symbol_info_tick", self._theirs(name))
             if reply.value is not None and reply.value.time_msc:
                 stamps.append(reply.value.time_msc * 1_000_000)
-        self.server_clock.learn(stamps, self._clock.now() if stamps else now)
+        self.server_clock.learn(stamps, self._clock.now())
         self._looked = self._clock.monotonic()
 
     def _utc(self, shown: int) -> int:
@@ -733,7 +733,7 @@ class MT5Connector:
     def _positions(self) -> Sequence[TradePosition]:
         found: Sequence[TradePosition] = self._value("positions_get")
         for one in found:
-            self._openers.setdefault(one.identifier, (self._tag(one.comment, one.magic, one.identifier), one.magic))
+            self._openers.setdefault(one.identifier, self._tag(one.comment, one.identifier))
         return found
 
     def open_orders(self) -> Sequence[Order]:
@@ -761,7 +761,7 @@ class MT5Connector:
     def _magic(self, tag: str) -> int:
         return self._settings.magic << 32 | zlib.crc32(tag.encode())
 
-    def _tag(self, comment: str, magic: int, ticket: int) -> str:
+    def _tag(self, comment: str, ticket: int) -> str:
         """Return the client tag of an order; empty where it has none, or the broker rewrote it and the ticket is not known."""
         if _TAG.fullmatch(comment):
             return comment
@@ -769,7 +769,7 @@ class MT5Connector:
 
     def _order(self, one: TradeOrder) -> Order:
         kind = _KINDS.get(one.type, OrderType.MARKET)
-        tag = self._tag(one.comment, one.magic, one.ticket)
+        tag = self._tag(one.comment, one.ticket)
         expires = self._utc(one.time_expiration * SECOND) if one.time_expiration else None
         filled = round(one.volume_initial - one.volume_current, 8)
         status = _STATUS.get(one.state, OrderStatus.ACCEPTED)
@@ -819,23 +819,22 @@ class MT5Connector:
 
     def _name(self, deal: TradeDeal) -> str:
         """Return the name of the order behind a deal: its tag, or that of what it protected, or its ticket."""
-        tag = self._tag(deal.comment, deal.magic, deal.order)
+        tag = self._tag(deal.comment, deal.order)
         if deal.entry == 0 and tag:
-            self._openers.setdefault(deal.position_id, (tag, deal.magic))
+            self._openers.setdefault(deal.position_id, tag)
         if deal.reason not in (4, 5):
             return tag or str(deal.order)
         opener = self._opener(deal.position_id)
-        return f"{opener}.{'sl' if deal.reason == 4 else 'tp'}" if opener else str(deal.order)
+        return f"{opener}.{'sl' if deal.reason == 4 else 'tp'}"
 
     def _opener(self, position: int) -> str:
         """Return the name of the order that opened a position."""
         known = self._openers.get(position)
-        if known is not None and known[0]:
-            return known[0]
+        if known:
+            return known
         for one in self._call("history_deals_get", position=position).value or ():
             if one.entry == 0:
-                name = self._tag(one.comment, one.magic, one.order) or str(one.order)
-                self._openers[position] = name, one.magic
+                name = self._openers[position] = self._tag(one.comment, one.order) or str(one.order)
                 return name
         return str(position)
 
@@ -962,7 +961,7 @@ class MT5Connector:
         if self._settings.order_check:
             check: OrderCheckResult = self._value("order_check", form)
             if check.retcode:
-                if check.retcode in (10030, *(code for code in (10004, 10020, 10021))):
+                if check.retcode == 10030 or is_requote(check.retcode):
                     return check.retcode, None
                 raise RejectedError(name_of(check.retcode), explain(check.retcode, check.comment))
         answer = self._send(form)
@@ -1056,21 +1055,6 @@ class MT5Connector:
         if is_success(answer.retcode) or answer.retcode == 10035 or not self._value("orders_get", ticket=ticket):
             return
         raise RejectedError(name_of(answer.retcode), explain(answer.retcode, answer.comment))
-
-
-class _Real:
-    """The seconds of the machine, for deadlines of a process that knows no other clock; sleep is the run's."""
-
-    def __init__(self, clock: Any) -> None:
-        from herald.clock import WallClock
-
-        self._wall = WallClock()
-        self.now = clock.now
-        self.sleep = clock.sleep
-
-    def monotonic(self) -> float:
-        """Return seconds from an arbitrary start."""
-        return self._wall.monotonic()
 
 
 def _mode(account: AccountInfo) -> AccountMode:

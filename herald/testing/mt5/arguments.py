@@ -11,7 +11,7 @@ Source: answers of the package 5.0.6231 to the calls of ``tests/mt5``.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 __all__ = [
@@ -173,6 +173,3 @@ def date(value: Any, left: BaseException | None = None) -> int:
     if not -(2**31) <= value < 2**31:
         raise Late(OverflowError("Python int too large to convert to C long"))
     return int(value)
-
-
-Reader = Callable[[Any], Any]

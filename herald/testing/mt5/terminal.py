@@ -123,12 +123,9 @@ class _State:
         self.is_open = self.knows = False
         self.error: tuple[int, str] = (0, "")
         self.books: dict[str, int] = {}
-        self.login = 0
-        self.late = 0
         self._counts: dict[tuple[int, Fault], int] = {}
         self._control: tuple[int, int] | None = None
         self._switched: tuple[Fault, ...] = ()
-        self._began: dict[Fault, int] = {}
         self._requests = 0
 
     def fail(self, code: int, words: str = "") -> None:

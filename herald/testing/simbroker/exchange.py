@@ -213,7 +213,7 @@ class Exchange:
         if price is not None:
             if entry.time_in_force == "fok":
                 self.shares.pop(number, None)
-            self._hit(entry, price, tick, now)
+            self._trigger_one(entry, price, tick, now)
         entry = self.book.working.get(number)
         if entry is not None and entry.time_in_force in ("ioc", "fok"):
             self._end(entry, "cancelled", now, "not_filled", "what could not trade at once was withdrawn")
@@ -364,9 +364,9 @@ class Exchange:
                 continue
             price = _hit(entry, tick)
             if price is not None:
-                self._hit(entry, price, tick, now)
+                self._trigger_one(entry, price, tick, now)
 
-    def _hit(self, entry: Entry, price: float, tick: Tick, now: int) -> None:
+    def _trigger_one(self, entry: Entry, price: float, tick: Tick, now: int) -> None:
         """Trade what the price triggered; a stop that becomes a limit order trades where that may."""
         if entry.then is None:
             self._fill(entry, price, now)
