@@ -151,6 +151,8 @@ class _State:
                     self._switched = msgspec.json.decode(Path(options.control).read_bytes(), type=tuple[Fault, ...])
                 except (OSError, msgspec.DecodeError):  # it is being written; the next call reads it
                     return (*options.faults, *self._switched)
+                # Set anew, a fault hits anew; those of the options keep their places and their counts.
+                self._counts = {key: count for key, count in self._counts.items() if key[0] < len(options.faults)}
             self._control = stamp
         return (*options.faults, *self._switched)
 

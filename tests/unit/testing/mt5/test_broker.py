@@ -216,3 +216,14 @@ def test_history_that_is_late_shows_up_later(terminal: Configure) -> None:
 
     assert [] == [one for one in mt5.history_deals_get(1, 2**31 - 1) if one.type < 2]
     assert 1 == len(mt5.positions_get())
+
+
+def test_a_fault_that_is_switched_on_again_hits_again(terminal: Configure, tmp_path: Path) -> None:
+    control, fault = tmp_path / "faults.json", '[{"kind": "retcode", "code": 10018, "calls": ["order_send"], "times": 1}]'
+    terminal(control=str(control))
+    found = []
+    for text in (fault, "[]", fault):
+        control.write_text(text, encoding="utf-8")
+        found.append((deal().retcode, deal().retcode))
+
+    assert [(10018, 10009), (10009, 10009), (10018, 10009)] == found
