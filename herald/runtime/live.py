@@ -849,14 +849,12 @@ class LiveRun:
             self.driver.run(lambda: not self.desk.unresolved, self.plan.config.live.connect_seconds)
             return "completed"
         self._withdraw(ACCOUNT)
-        if self._task is Task.FLATTEN:
-            self._flatten(ACCOUNT)
         self.desk.dispatch(self.engine.take())
         books = self._books(ACCOUNT)
 
         def done() -> bool:
             if self._task is Task.FLATTEN:
-                self._flatten_again()
+                self._flatten_on()
             return not any(book.working or (book.size and self._task is Task.FLATTEN) for book in books)
 
         if not self.driver.run(done, self.plan.config.live.stop_seconds):
@@ -896,8 +894,8 @@ class LiveRun:
             if book.size and not any(_closes(order) for order in book.working.values()):
                 self.engine.close_book(book, "flatten")
 
-    def _flatten_again(self) -> None:
-        """Close what an order opened that was on its way when everything was to be closed; at most once a second."""
+    def _flatten_on(self) -> None:
+        """Close everything, and once a second what an order opened that was on its way when that began."""
         now = self._world.monotonic()
         if now >= self._next_flatten:
             self._next_flatten = now + 1.0
@@ -910,14 +908,12 @@ class LiveRun:
         if how == "leave":
             return
         self._withdraw(ACCOUNT, entries_only=True)
-        if how == "flatten":
-            self._flatten(ACCOUNT)
         self.desk.dispatch(self.engine.take())
         books = self._books(ACCOUNT)
 
         def done() -> bool:
             if how == "flatten":
-                self._flatten_again()
+                self._flatten_on()
             entries = any(not o.request.reduce_only for book in books for o in book.working.values())
             return not entries and not (how == "flatten" and any(book.size for book in books))
 
