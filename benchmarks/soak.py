@@ -162,8 +162,6 @@ class Watch:
         self.every = max(seconds // 96, 60)
         self.next = self.every
         self.rows: list[tuple[float, ...]] = []
-        self.work: list[float] = []
-        self.last = time.perf_counter()
 
     def look(self, run: LiveRun, second: int) -> None:
         """Note the state of the process at *second* of the data."""
@@ -230,12 +228,8 @@ def theil_sen(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.median((y[second] - y[first])[apart > 0] / apart[apart > 0]))
 
 
-def growth(time_of: np.ndarray, orders: np.ndarray, value: np.ndarray) -> tuple[float, float, float]:
-    """Return what *value* grows by in a day beside orders, the upper end of its 95 % interval, and what one order adds.
-
-    Orders come at a steady pace, so both cannot be told apart from one run alone: what an order adds is taken from a run
-    with many orders in little time; see `main`.
-    """
+def growth(time_of: np.ndarray, value: np.ndarray) -> tuple[float, float]:
+    """Return what *value* grows by in a day, and the upper end of its 95 % interval."""
     draw = random.Random(1)
     slope = theil_sen(time_of, value)
     drawn = []
@@ -243,7 +237,7 @@ def growth(time_of: np.ndarray, orders: np.ndarray, value: np.ndarray) -> tuple[
         pick = np.sort(np.array([draw.randrange(len(value)) for _ in value]))
         if len(np.unique(pick)) > 3:
             drawn.append(theil_sen(time_of[pick], value[pick]))
-    return slope * 86_400, float(np.percentile(drawn, 97.5)) * 86_400, float(orders[-1] - orders[0])
+    return slope * 86_400, float(np.percentile(drawn, 97.5)) * 86_400
 
 
 def main() -> int:
@@ -262,7 +256,7 @@ def main() -> int:
     print(f"played in {time.perf_counter() - begun:.0f} s; {len(result.fills):,} fills, status {result.status}")
     warm = rows[:, 0] > min(7_200, seconds / 4)
     after = rows[warm]
-    with_orders, upper, _ = growth(after[:, 0], after[:, 1], after[:, 2])
+    with_orders, upper = growth(after[:, 0], after[:, 2])
     # What orders alone leave behind: as many in a tenth of the time.
     dense, _, _ = soak(seconds // 10, round(5_000 * share), 0)
     tail = dense[len(dense) // 8 :]

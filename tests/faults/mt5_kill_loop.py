@@ -62,6 +62,7 @@ class _Broker:
         self.terms = Terms(
             token="unused",
             control_token="none",
+            settle_seconds=1.25,
             symbols=tuple(
                 Symbol(
                     symbol=one["name"], base=one["currency_base"], price=one["price"], digits=one.get("digits", 5),
@@ -126,27 +127,6 @@ class MT5Loop(common.Loop):
         self._log = folder / "runs.log"
         os.environ["HERALD_CONNECTORS__MAIN__PASSWORD"] = "secret"
         load_plan(self.file)
-
-    def _child(self, seconds: float, crash_at: str, variables: dict[str, str]) -> int:
-        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.chdir(self.folder)
-        os.environ["XDG_STATE_HOME"] = str(self.folder / "home")
-        os.environ.update(variables)
-        from herald.cli import main
-
-        try:
-            main(["live", str(self.file), "--demo-only", "--quiet", "--no-report", "--for", str(seconds)])
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
-
-    def _calmly(self, name: str, **variables: str) -> None:
-        killed, status = self.await_end(self.start(6.0, **variables), 90.0)
-        if killed or status:
-            self.errors.append(f"the {name} run ended with {'a kill' if killed else status}: {self._last_words()}")
 
     def run(self, tell: Callable[[str], None] = lambda text: None) -> common.Verdict:
         """Bring all deaths about, settle, and return what the books say."""
