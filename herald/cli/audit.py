@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from herald.cli._export import is_table
 from herald.clock import WallClock, format_time, parse_time
 from herald.errors import AuditError, NotFound
 
@@ -102,21 +103,17 @@ def show(file: Path, who: str | None, act: str | None, since: str | None, limit:
 @click.option("--out", type=_path, required=True, help="The file to write: NAME.jsonl or NAME.csv.")
 def export(file: Path, out: Path) -> None:
     """Write every record of FILE to a text file, one a line."""
-    is_table = out.suffix.lower() == ".csv"
-    if not is_table and out.suffix.lower() != ".jsonl":
-        raise click.UsageError(f"--out {str(out)!r} has no known ending; name a .jsonl or .csv file")
-    if out.exists():
-        raise click.UsageError(f"{str(out)!r} is there already and is not overwritten; name another file, or delete it")
+    as_table = is_table(out)
     count = 0
     partial = out.with_name(out.name + ".partial")
     records = _records(file)
     with open(partial, "w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, _FIELDS, lineterminator="\n")
-        if is_table:
+        if as_table:
             table.writeheader()
         for one in records:
             row = _as_json(one)
-            if is_table:
+            if as_table:
                 table.writerow({name: _cell(value) for name, value in row.items()})
             else:
                 stream.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from herald.cli._export import is_table
+
 if TYPE_CHECKING:
     from herald.model import Record
     from herald.plugins.journal import JournalFile, Verified
@@ -62,20 +64,16 @@ def export(file: Path, out: Path) -> None:
     from herald.errors import JournalError
     from herald.plugins.journal.text import ROW, as_json, as_row
 
-    is_table = out.suffix.lower() == ".csv"
-    if not is_table and out.suffix.lower() != ".jsonl":
-        raise click.UsageError(f"--out {str(out)!r} has no known ending; name a .jsonl or .csv file")
-    if out.exists():
-        raise click.UsageError(f"{str(out)!r} is there already and is not overwritten; name another file, or delete it")
+    as_table = is_table(out)
     count, failure = 0, None
     partial = out.with_name(out.name + ".partial")
     with _opened(file) as found, open(partial, "w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, ROW, lineterminator="\n")
-        if is_table:
+        if as_table:
             table.writeheader()
         try:
             for number, record in found.read():
-                if is_table:
+                if as_table:
                     table.writerow(as_row(number, record))
                 else:
                     stream.write(json.dumps(as_json(number, record), ensure_ascii=False) + "\n")
