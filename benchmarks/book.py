@@ -1,6 +1,6 @@
-"""What it costs to value an account of 10,000 positions: as columns, and one after the other.
+"""What it costs to value an account of 10,000 positions: by sums for each symbol, and one after the other.
 
-Both are Herald's own: `Ledger.open_profit` values many books as columns and few in a loop, and the loop it uses for few is asked for
+Both are Herald's own: `Ledger.open_profit` adds many books up by symbol and values few in a loop, and the loop it uses for few is asked for
 all of them here. Between two askings a price and a position change, as in a run; the two sums are compared every time.
 
 Run: ``python benchmarks/book.py`` (some ten seconds).
@@ -47,12 +47,12 @@ def trade(ledger: Ledger, terms: Instrument, owner: str, side: int, size: float,
 
 
 def compare(strategies: int, symbols: int, rounds: int = 25) -> float:
-    """Print both costs; return how many times less the columns cost."""
+    """Print both costs; return how many times less the sums cost."""
     draw = random.Random(1)
     ledger, market = account(strategies, symbols)
     books = ledger.open_books()
     assert len(books) == strategies * symbols
-    columns, loop = [], []
+    sums, loop = [], []
     for _ in range(rounds):
         book = draw.choice(books)
         bid = draw.uniform(90, 150)
@@ -64,12 +64,12 @@ def compare(strategies: int, symbols: int, rounds: int = 25) -> float:
         slow = market.open_profit(books)
         end = time.perf_counter_ns()
         assert abs(quick - slow) <= 1e-9 * sum(abs(one.size) * one.contract * 100 for one in books), (quick, slow)
-        columns.append(middle - start)
+        sums.append(middle - start)
         loop.append(end - middle)
-    fast, plain = statistics.median(columns), statistics.median(loop)
+    fast, plain = statistics.median(sums), statistics.median(loop)
     ratio = plain / fast
     print(
-        f"{strategies:>5} strategies x {symbols:>6} symbols   columns {fast / 1e3:9.1f} µs   loop {plain / 1e3:9.1f} µs   {ratio:6.1f} times"
+        f"{strategies:>5} strategies x {symbols:>6} symbols   sums {fast / 1e3:9.1f} µs   loop {plain / 1e3:9.1f} µs   {ratio:6.1f} times"
     )
     return ratio
 
@@ -81,7 +81,7 @@ def main() -> int:
     compare(10, 1_000)
     compare(1, 10_000)
     if ratio < GOAL:
-        print(f"MISSED: 10,000 positions in 100 symbols are {ratio:.1f} times faster as columns; the goal is {GOAL:g}")
+        print(f"MISSED: 10,000 positions in 100 symbols are {ratio:.1f} times faster by sums; the goal is {GOAL:g}")
         return 1
     return 0
 

@@ -16,7 +16,7 @@ from herald.model import Fill, FloatArray, Instrument, IntArray, Order, OrderReq
 __all__ = ["Book", "BookState", "Ledger"]
 
 _MANY = 32
-"""Open books from which on it is quicker to value them as columns than one after the other."""
+"""Open books from which on it is quicker to value them by symbol than one after the other."""
 _STALE = 4_096
 """Changes of books after which the sums by symbol are added up anew."""
 
@@ -270,21 +270,15 @@ class _Prices(Protocol):
         """Return the open profit of *books* without *but*, account currency."""
 
 
-class _Columns:
-    """What many books hold, one row a book that was ever open, so that all are valued at once."""
+class _Sums:
+    """What many books hold, added up by symbol: what is long has one price, and so has what is short."""
 
     def __init__(self, books: Iterable[Book]) -> None:
-        self._rows: dict[tuple[str, str], int] = {}
-        self._symbols: dict[str, int] = {}
         self._changed: dict[tuple[str, str], Book] = {book.key: book for book in books}
-        self._place = np.zeros(1_024, np.intp)
-        # Lots times units in a lot, and the same times the entry price; zero where nothing is held.
-        self._units = np.zeros(1_024)
-        self._costs = np.zeros(1_024)
-        # By symbol: units that are long, units that are short (negative), what both cost.
-        self._long: FloatArray = np.zeros(0)
-        self._short: FloatArray = np.zeros(0)
-        self._cost: FloatArray = np.zeros(0)
+        # By book: units (lots times units in a lot, signed) and what they cost.
+        self._parts: dict[tuple[str, str], tuple[float, float]] = {}
+        # By symbol: units that are long, units that are short (negative), and what both cost.
+        self._sums: dict[str, list[float]] = {}
         self._age = 0
 
     def touch(self, book: Book) -> None:
@@ -294,44 +288,33 @@ class _Columns:
     def _refresh(self) -> None:
         self._age += len(self._changed)
         for key, book in self._changed.items():
-            row = self._rows.setdefault(key, len(self._rows))
-            if row == len(self._units):
-                self._place, self._units, self._costs = (
-                    np.concatenate([column, np.zeros_like(column)]) for column in (self._place, self._units, self._costs)
-                )
-            place = self._symbols.setdefault(book.symbol, len(self._symbols))
-            self._place[row] = place
             units = book.size * book.contract
-            cost = units * book.average_price if units else 0.0
-            if place < len(self._cost):
-                before = self._units[row]
-                self._long[place] += max(units, 0.0) - max(before, 0.0)
-                self._short[place] += min(units, 0.0) - min(before, 0.0)
-                self._cost[place] += cost - self._costs[row]
-            else:
-                self._age = _STALE
-            self._units[row], self._costs[row] = units, cost
+            part = (units, units * book.average_price) if units else (0.0, 0.0)
+            self._add(key[1], *self._parts.get(key, (0.0, 0.0)), -1.0)
+            self._add(key[1], *part, 1.0)
+            self._parts[key] = part
         self._changed.clear()
-        if self._age >= _STALE:  # a symbol is new, or so many small errors of rounding may have come together
-            n, count = len(self._rows), len(self._symbols)
-            places, all_units = self._place[:n], self._units[:n]
-            self._long = np.bincount(places, np.maximum(all_units, 0.0), count).astype(np.float64)
-            self._short = np.bincount(places, np.minimum(all_units, 0.0), count).astype(np.float64)
-            self._cost = np.bincount(places, self._costs[:n], count).astype(np.float64)
+        if self._age >= _STALE:  # so many small errors of rounding may have come together
             self._age = 0
+            self._sums = {symbol: [0.0, 0.0, 0.0] for symbol in self._sums}
+            for (_, symbol), part in self._parts.items():
+                self._add(symbol, *part, 1.0)
+
+    def _add(self, symbol: str, units: float, cost: float, sign: float) -> None:
+        sums = self._sums.setdefault(symbol, [0.0, 0.0, 0.0])
+        sums[units < 0] += sign * units
+        sums[2] += sign * cost
 
     def profit(self, prices: _Prices) -> float:
         """Return the open profit of all books, account currency; NaN where a price is not known that is needed."""
         if self._changed:
             self._refresh()
-        bid, ask = prices.sides(self._symbols)
-        long, short, cost = self._long, self._short, self._cost
-        # Each symbol has one price for all that is long and one for all that is short.
-        worth = np.where(long, long * bid, 0.0) + np.where(short, short * ask, 0.0) - cost
-        if prices.converts:
-            rate = np.array([prices.rate(symbol) for symbol in self._symbols])
-            worth = np.where(long != short, worth * rate, 0.0)  # short is negative: equal means that both are zero
-        return float(worth.sum())
+        total = 0.0
+        for (symbol, (long, short, cost)), bid, ask in zip(self._sums.items(), *prices.sides(self._sums), strict=True):
+            if long or short:
+                profit = (long and long * bid) + (short and short * ask) - cost
+                total += profit * prices.rate(symbol) if prices.converts else profit
+        return total
 
 
 class Ledger:
@@ -355,7 +338,7 @@ class Ledger:
         self.open: dict[tuple[str, str], Book] = {}
         self._times = array("q")
         self._balances = array("d")
-        self._columns: _Columns | None = None
+        self._by_symbol: _Sums | None = None
 
     def add(self, strategy: str, instrument: Instrument) -> Book:
         """Open the book of a strategy and symbol, or return the one there is."""
@@ -372,8 +355,8 @@ class Ledger:
         if book.size:
             self.open[book.key] = book
             book.note(state.opened)
-        if self._columns is not None:
-            self._columns.touch(book)
+        if self._by_symbol is not None:
+            self._by_symbol.touch(book)
         return book
 
     def apply(self, fill: Fill, request: OrderRequest, book: Book, rate: float, now: int) -> bool:
@@ -410,8 +393,8 @@ class Ledger:
         book.size = after
         book.cash -= change * price * book.contract
         book.stale = True
-        if self._columns is not None:
-            self._columns.touch(book)
+        if self._by_symbol is not None:
+            self._by_symbol.touch(book)
         if fill.position:
             book.hold(fill.position, change)
         book.changes.append(now)
@@ -447,8 +430,8 @@ class Ledger:
         self.open.pop(book.key, None)
         if size:
             self.open[book.key] = book
-        if self._columns is not None:
-            self._columns.touch(book)
+        if self._by_symbol is not None:
+            self._by_symbol.touch(book)
         book.note(now)
         self.balance += profit
         self._times.append(now)
@@ -464,9 +447,9 @@ class Ledger:
         """Return the open profit of all books without *but* at the last prices, account currency."""
         if len(self.open) < _MANY:
             return prices.open_profit(self.open_books() if but is None else self.open.values(), but)
-        if self._columns is None:
-            self._columns = _Columns(self.open.values())
-        profit = self._columns.profit(prices)
+        if self._by_symbol is None:
+            self._by_symbol = _Sums(self.open.values())
+        profit = self._by_symbol.profit(prices)
         return profit if but is None else profit - prices.open_profit((but,))
 
     def revalue(self, moments: IntArray, marks: _Marks) -> Mapping[str, FloatArray]:

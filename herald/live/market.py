@@ -67,6 +67,7 @@ class QuotedMarket(Market):
 
     def sides(self, symbols: Iterable[str]) -> tuple[list[float], list[float]]:
         """Return bid and ask of every symbol; NaN before the first price."""
+        # `_fresh` for every symbol would be most of what valuing a large account costs: see benchmarks/book.py.
         quotes, feeds = self.quotes, self.feeds
         bids, asks = [], []
         for symbol in symbols:

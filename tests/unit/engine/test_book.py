@@ -194,7 +194,7 @@ class Prices:
         max_size=200,
     )
 )
-def test_many_books_are_worth_as_columns_what_they_are_worth_one_by_one(deals: list[tuple[int, str, int, int, int]]) -> None:
+def test_many_books_are_worth_together_what_they_are_worth_one_by_one(deals: list[tuple[int, str, int, int, int]]) -> None:
     ledger, prices = Ledger(1_000.0), Prices({"A": 10.0, "B": 20.0, "C": 30.0})
     for number, (owner, symbol, side, lots, price) in enumerate(deals):
         terms = msgspec.structs.replace(TERMS, symbol=symbol)
