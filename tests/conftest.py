@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from herald.utils import redaction
+
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -15,6 +17,13 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     cache = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setenv("XDG_STATE_HOME", str(cache.with_name("state")))
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget after every test which secrets it loaded; for the process of a user they are protected up to its end."""
+    monkeypatch.setattr(redaction, "_forms", ())
+    monkeypatch.setattr(redaction, "_raw_forms", ())
 
 
 @pytest.fixture

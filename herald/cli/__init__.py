@@ -20,11 +20,13 @@ try:
     import sys
     import traceback
     from collections.abc import Sequence
+    from typing import TextIO, cast
 
     import click
 
     from herald.errors import ConfigError, HeraldError, LeaseError, NotFound, PluginError
     from herald.host.discovery import Catalog, discover_commands
+    from herald.utils.redaction import RedactingStream
 except KeyboardInterrupt:  # before there is anything to say; a traceback of an import helps nobody
     raise SystemExit(130) from None
 
@@ -165,10 +167,17 @@ def _main(arguments: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     show = "--traceback" in arguments or bool(os.environ.get("HERALD_TRACEBACK"))
     os.environ.setdefault("LOGURU_FORMAT", _LOG)  # read where a plugin imports loguru; its own names a line of Herald's source
+    # A plugin that logs by itself gets the defaults of its library, which write out the values of local variables.
+    os.environ["LOGURU_DIAGNOSE"] = os.environ["LOGURU_BACKTRACE"] = "NO"
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")  # a terminal without UTF-8 shows ? where it would end in a traceback
+    # For good, not for the time of the command: what threads and the interpreter write at the end passes here as well.
+    sys.stdout, sys.stderr = (
+        stream if isinstance(stream, RedactingStream) else cast("TextIO", RedactingStream(stream))
+        for stream in (sys.stdout, sys.stderr)
+    )
     try:
         code = herald.main(arguments, prog_name="herald", standalone_mode=False)
     except click.exceptions.Exit as stop:

@@ -43,6 +43,7 @@ from herald.model import (
     TimeInForce,
     Timer,
 )
+from herald.utils.redaction import redact
 
 __all__ = ["Engine", "Runner", "overridden"]
 
@@ -408,8 +409,8 @@ class Engine:
             text = " ".join(str(error).split())
         else:
             text = f"{type(error).__name__}: {error}".strip().rstrip(":")
-        place = _place(error)
-        event = StrategyFailed(self.now, runner.name, f"{text}{place}", "".join(traceback.format_exception(error)))
+        told = redact(f"{text}{_place(error)}"), redact("".join(traceback.format_exception(error)))
+        event = StrategyFailed(self.now, runner.name, *told)
         self.failures.append(event)
         self.emit(event)
 

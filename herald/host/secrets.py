@@ -12,6 +12,7 @@ from herald.components import Settings
 from herald.contracts import SecretSource
 from herald.errors import ConfigError, Problem, SecretError
 from herald.host.planned import Planned
+from herald.utils.redaction import protect
 
 __all__ = ["SecretKeeper", "misplaced"]
 
@@ -51,7 +52,12 @@ class SecretKeeper:
         """Return *value* with its secrets; None where it names none."""
         if isinstance(value, SecretStr):
             text = value.get_secret_value()
-            return SecretStr(self._ask(text.removeprefix(_PREFIX), place, among)) if text.startswith(_PREFIX) else None
+            if not text.startswith(_PREFIX):
+                protect(text)
+                return None
+            found = self._ask(text.removeprefix(_PREFIX), place, among)
+            protect(found)  # before anybody has it who could write it anywhere
+            return SecretStr(found)
         inner = dict(_inner(value, place))
         new = {key: found for key, (one, where) in inner.items() if (found := self._changed(one, where, among)) is not None}
         if not new:

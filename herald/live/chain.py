@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 from herald.contracts import Call, Capabilities, Connector, Handler, Middleware, Operation
 from herald.errors import AmbiguousError, ConnectorError, HeraldError, NotSent
 from herald.model import Account, BarSeries, Event, Fill, Instrument, Order, OrderRequest, Position, Quote, Timeframe
+from herald.utils.redaction import redact
 
 __all__ = ["Door", "GuardedConnector", "compose"]
 
@@ -170,7 +171,7 @@ def _innermost(name: str, connector: Connector, door: Door | None) -> Handler:
         except HeraldError:
             raise
         except Exception as error:
-            what = f"{name}: {operation.method} raised {' '.join(f'{type(error).__name__}: {error}'.split())}"
+            what = redact(f"{name}: {operation.method} raised {' '.join(f'{type(error).__name__}: {error}'.split())}")
             if operation.repeatable:
                 raise ConnectorError(f"{what}; report it to the connector's author") from error
             raise AmbiguousError(f"{what}; whether the broker has the order is not known") from error

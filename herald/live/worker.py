@@ -41,6 +41,7 @@ from herald.live.messages import (
     Snapshot,
 )
 from herald.model import Account, Disconnected, Event, OrderStatus, Timeframe
+from herald.utils.redaction import redact
 from herald.utils.retry import RetryPolicy
 
 __all__ = ["Message", "Pace", "Worker", "WorkerClock"]
@@ -529,7 +530,7 @@ def _lane(job: Job) -> int:
 
 def _fate(error: HeraldError) -> tuple[OrderStatus, str, str]:
     """Return (status, code, text) of an order whose sending raised *error*."""
-    text = " ".join(str(error).split())
+    text = redact(" ".join(str(error).split()))
     if isinstance(error, PermitError):
         return OrderStatus.DENIED, error.code, text
     if isinstance(error, RejectedError):

@@ -14,6 +14,7 @@ from herald.clock import Clock
 from herald.components import Component, Services, Settings, component, hookimpl
 from herald.contracts import SecretSource
 from herald.errors import SecretError
+from herald.utils.redaction import protect
 
 if TYPE_CHECKING:
     from herald.utils.vault import Vault, VaultKey
@@ -104,9 +105,11 @@ class EncryptedConfig:
 
 def _line(data: bytes, path: Path) -> str:
     try:
-        return data.decode().rstrip("\r\n")
+        text = data.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         raise SecretError(f"{str(path)!r} is not text in UTF-8; write the pass-phrase into it") from None
+    protect(text)
+    return text
 
 
 @hookimpl

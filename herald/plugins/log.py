@@ -18,6 +18,7 @@ from herald.clock import format_time
 from herald.components import Component, Services, Settings, component, hookimpl
 from herald.contracts import Observer
 from herald.model import Event, OrderStatus, SystemEvent
+from herald.utils.redaction import redact_values
 
 __all__ = ["Log", "LogSettings", "herald_observers"]
 
@@ -94,7 +95,7 @@ class Log:
             return
         if self._log is None:
             self._log = self._open()
-        fields = _fields(event)
+        fields = redact_values(_fields(event))
         line = _line(type(event).__name__, fields)
         # The time in front is that of the event: in a backtest the clock on the wall says nothing.
         # The text is passed without arguments, so braces in a strategy's note stay as they are.

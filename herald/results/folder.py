@@ -21,6 +21,7 @@ from herald.results.bars import read_bars, write_bars
 from herald.results.manifest import SCHEMA, RunPlan, hash_config, hash_file, make_manifest, plain_json
 from herald.results.run import EquityCurve, RunResult
 from herald.statistics import Statistic, summary
+from herald.utils.redaction import redact, redact_values
 
 __all__ = ["MANIFEST", "StoredRun", "find_run", "list_runs", "load_run", "write_run"]
 
@@ -230,7 +231,7 @@ def _publish(partial: Path, root: Path, stem: str, manifest: Callable[[str], dic
         folder = root / name
         if folder.exists():
             continue
-        _write_text(partial / MANIFEST, plain_json(manifest(name)))
+        _write_text(partial / MANIFEST, plain_json(redact_values(manifest(name))))
         try:
             return partial.rename(folder)
         except OSError:
@@ -249,7 +250,7 @@ def _write_tables(folder: Path, result: RunResult) -> dict[str, str]:
     write_bars(folder / "bars.npz", result.market)
     if result.failures:
         text = "\n".join(f"{format_time(each.time)} {each.strategy}\n{each.traceback}" for each in result.failures)
-        _write_text(folder / "failures.txt", text)
+        _write_text(folder / "failures.txt", redact(text))
     return {path.name: hash_file(path) for path in sorted(folder.iterdir())}
 
 

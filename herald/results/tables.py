@@ -17,6 +17,7 @@ from herald.clock import SECOND, format_time, parse_time
 from herald.errors import DataError, NotFound
 from herald.model import Fill, FloatArray, IntArray, Note, Order, OrderRequest, OrderStatus, OrderType, Side, TimeInForce, Trade
 from herald.results.run import EquityCurve
+from herald.utils.redaction import redact
 
 __all__ = [
     "read_equity",
@@ -72,7 +73,7 @@ def write_trades(path: Path, trades: Iterable[Trade]) -> None:
         (
             *(t.strategy, t.symbol, _SIDES[t.side], _exact(t.size), format_time(t.entry_time), _exact(t.entry_price)),
             *(format_time(t.exit_time), *map(_exact, (t.exit_price, t.gross, t.fees, t.net))),
-            *(t.entry_order, t.exit_order, t.entry_tag, t.exit_tag),
+            *(t.entry_order, t.exit_order, redact(t.entry_tag), redact(t.exit_tag)),
         )
         for t in trades
     )
@@ -90,7 +91,7 @@ def write_equity(path: Path, curve: EquityCurve) -> None:
 
 def write_notes(path: Path, notes: Iterable[Note]) -> None:
     """Write the lines that strategies wrote."""
-    _write(path, _NOTE, ((format_time(note.time), note.strategy, note.text) for note in notes))
+    _write(path, _NOTE, ((format_time(note.time), note.strategy, redact(note.text)) for note in notes))
 
 
 def read_orders(path: Path) -> tuple[Order, ...]:
@@ -136,9 +137,9 @@ def _order_row(order: Order) -> Row:
     r = order.request
     asked = (r.id, r.strategy, r.symbol, _SIDES[r.side], str(r.type), _exact(r.size), *map(_number, (r.limit, r.stop)))
     terms = (_number(r.stop_loss), _number(r.take_profit), str(r.time_in_force), _time(r.expires))
-    rest = ("yes" if r.reduce_only else "no", r.position or "", r.tag, r.parent)
+    rest = ("yes" if r.reduce_only else "no", r.position or "", redact(r.tag), r.parent)
     state = (str(order.status), format_time(order.time), order.broker_id, _exact(order.filled))
-    return (*asked, *terms, *rest, *state, _number(order.average_price), order.code, order.reason)
+    return (*asked, *terms, *rest, *state, _number(order.average_price), redact(order.code), redact(order.reason))
 
 
 def _to_order(row: Row) -> Order:

@@ -24,6 +24,7 @@ from herald.clock import Clock
 from herald.errors import AuditError, WaitTimeout
 from herald.utils.file_lock import FileLock
 from herald.utils.hash_chain import HashChain
+from herald.utils.redaction import protect, redact
 
 __all__ = ["AuditLog", "AuditRecord", "Head", "Row", "Verified", "read_audit", "read_audit_key", "segments", "verify_audit"]
 
@@ -423,7 +424,8 @@ def _parsed(line: bytes) -> tuple[int, bytes, bytes] | None:
 
 
 def _plain(text: str) -> str:
-    """Return *text* on one line and of bounded length, without what JSON in UTF-8 cannot hold."""
+    """Return *text* without secrets, on one line and of bounded length, without what JSON in UTF-8 cannot hold."""
+    text = redact(text)
     if text.isascii() and text.isprintable() and len(text) <= _LONGEST:
         return text  # nearly always; what follows costs five times as much
     return " ".join(text.split())[:_LONGEST].encode("utf-8", "replace").decode()
@@ -626,4 +628,5 @@ def read_audit_key(path: Path) -> bytes:
         key = b""
     if len(key) != 32:
         raise AuditError(f"{str(path)!r} holds no key: 64 hexadecimal digits")
+    protect(key.hex())
     return key

@@ -32,6 +32,7 @@ from herald.clock import Clock, WallClock
 from herald.errors import SecretError, WaitTimeout
 from herald.utils.durable import sync_folder
 from herald.utils.file_lock import FileLock
+from herald.utils.redaction import protect
 
 __all__ = ["SecretInfo", "Vault", "VaultKey", "make_key_file", "parse_key", "read_key_file", "read_private"]
 
@@ -454,6 +455,7 @@ def parse_key(data: bytes, path: Path) -> VaultKey:
     text = data.strip()
     if not re.fullmatch(rb"[0-9a-fA-F]{64}", text):
         raise SecretError(f"{str(path)!r} holds no key: 64 hexadecimal digits; make one: herald secrets init --key-file FILE")
+    protect(text.decode())
     return VaultKey.from_bytes(bytes.fromhex(text.decode()))
 
 

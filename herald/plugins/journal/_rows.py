@@ -12,6 +12,7 @@ from herald.errors import JournalError
 from herald.model import CancelIntended, Intended, ModifyIntended, OrderChanged, Record, Traded
 from herald.model import record as records
 from herald.utils.hash_chain import HashChain
+from herald.utils.redaction import holds_secret, redact, redact_values
 
 __all__ = ["KINDS", "Columns", "chain_start", "columns", "decode", "encode", "link"]
 
@@ -36,7 +37,7 @@ def _plain(value: object) -> object:
 
 
 def encode(record: Record) -> bytes:
-    """Return *record* as MessagePack, after making sure that it can be read again.
+    """Return *record* as MessagePack, without secrets, after making sure that it can be read again.
 
     Raises:
         ValueError: It is no record, or one of its values is not what its field says.
@@ -45,6 +46,8 @@ def encode(record: Record) -> bytes:
         raise ValueError(f"{type(record).__name__} is no kind of record; there are {', '.join(KINDS.values())}")
     try:
         body = _encoder.encode(record)
+        if holds_secret(body):
+            body = _encoder.encode(redact_values(msgspec.msgpack.decode(body)))
         _decoder.decode(body)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{type(record).__name__} cannot be kept: {error}") from error
@@ -86,7 +89,7 @@ def columns(record: Record) -> Columns:
     """Return the columns of *record*."""
     kind = type(record)
     order_id, client_tag = _NAMES[kind](record) if kind in _NAMES else ("", "")
-    return Columns(KINDS[kind], record.time, order_id or None, client_tag or None)
+    return Columns(KINDS[kind], record.time, redact(order_id) or None, redact(client_tag) or None)
 
 
 # A table, not a chain of questions: this is paid for every record that is written or verified.
