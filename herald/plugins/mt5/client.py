@@ -48,7 +48,17 @@ class TerminalRaised(ConnectorError):
 
 
 class TerminalRefused(ConnectorError):
-    """The server lets nobody in: a wrong token, another client, another version."""
+    """The server does not let this client in, or is no terminal process.
+
+    Attributes:
+        code: ``token``, ``version``, ``busy`` or ``down`` (its terminal process does not start), as the server states it;
+            ``stranger`` where something else listens there.
+    """
+
+    def __init__(self, text: str, code: str) -> None:
+        """Keep the code."""
+        super().__init__(text)
+        self.code = code
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -203,13 +213,14 @@ def greeted(address: str, token: str, clock: Clock, seconds: float) -> socket.so
         told = _told(sock, address, clock, end)
         theirs, proof = str(told["nonce"]), str(told["proof"])
         if not hmac.compare_digest(proof.encode(), server.sign(token, "server", ours, theirs).encode()):
-            raise TerminalRefused(f"the terminal process at {address} has another token; use the one that it was started with")
+            what = f"the terminal process at {address} has another token; use the one that it was started with"
+            raise TerminalRefused(what, "token")
         server.send(sock, json.dumps({"proof": server.sign(token, "client", theirs, ours)}).encode())
         _told(sock, address, clock, end)
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         sock.close()
         what = f"what listens at {address} does not answer as a terminal process: {_words(error)}"
-        raise TerminalRefused(f"{what}; check address") from error
+        raise TerminalRefused(f"{what}; check address", "stranger") from error
     except BaseException:
         sock.close()
         raise
@@ -219,7 +230,7 @@ def greeted(address: str, token: str, clock: Clock, seconds: float) -> socket.so
 def _told(sock: socket.socket, address: str, clock: Clock, end: float) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(_received(sock, server.MAX_HELLO, clock, end))
     if "refused" in told:
-        raise TerminalRefused(f"the terminal process at {address} says: {told['refused']}")
+        raise TerminalRefused(f"the terminal process at {address} says: {told['refused']}", str(told.get("code", "")))
     return told
 
 

@@ -17,8 +17,10 @@ import numpy as np
 from herald.clock import HOUR, MINUTE, SECOND
 from herald.model import IntArray
 
-__all__ = ["CANDIDATES", "ServerClock", "ServerZone", "measure_offset", "parse_zone", "recognise"]
+__all__ = ["CANDIDATES", "MOST_AHEAD", "ServerClock", "ServerZone", "measure_offset", "parse_zone", "recognise"]
 
+MOST_AHEAD = 14 * HOUR
+"""No clock of the world is further from UTC than this, nanoseconds."""
 _QUARTER = 15 * MINUTE
 _FRESH = 90 * SECOND
 """A tick that is further from a quarter of an hour than this was not new when it was asked for."""
@@ -58,7 +60,7 @@ def parse_zone(text: str) -> ServerZone:
     match = re.fullmatch(r"(?:utc)?([+-])(\d{1,2})(?::?(\d\d))?", low)
     if match:
         ahead = (int(match[2]) * HOUR + int(match[3] or 0) * MINUTE) * (1 if match[1] == "+" else -1)
-        if abs(ahead) <= 14 * HOUR:
+        if abs(ahead) <= MOST_AHEAD:
             return ServerZone(f"{match[1]}{int(match[2]):02}:{match[3] or '00'}", None, ahead)
     try:
         return ServerZone(text, ZoneInfo(text.strip()))
@@ -87,7 +89,7 @@ def measure_offset(stamps: Iterable[int], now: int) -> int | None:
         ahead = stamp - now
         rounded = round(ahead / _QUARTER) * _QUARTER
         # A fresh tick is a little old, never young: the rest is the age of the tick and the difference of the two clocks.
-        if -_FRESH <= ahead - rounded <= 5 * SECOND and abs(rounded) <= 14 * HOUR:
+        if -_FRESH <= ahead - rounded <= 5 * SECOND and abs(rounded) <= MOST_AHEAD:
             found.add(rounded)
     return found.pop() if len(found) == 1 else None
 
@@ -171,6 +173,10 @@ class ServerClock:
     def to_server(self, moment: int) -> int:
         """Return what the server's clock shows at *moment* (nanoseconds UTC), nanoseconds as if UTC."""
         return moment + self._zone().offset(moment)
+
+    def shown_at_least(self, moment: int) -> int:
+        """Return what the server's clock shows at *moment*, or less where its zone is not certain; nanoseconds as if UTC."""
+        return self.to_server(moment) if self.is_sure else moment - MOST_AHEAD
 
     def _zone(self) -> ServerZone:
         if self.zone is None:

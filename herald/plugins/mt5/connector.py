@@ -53,9 +53,10 @@ from herald.model import (
 )
 from herald.model.instrument import SwapMode, TradeMode
 from herald.plugins.mt5.client import Reply, TerminalClient, TerminalRaised, TerminalRefused, TerminalSilent
-from herald.plugins.mt5.clock import ServerClock
+from herald.plugins.mt5.clock import MOST_AHEAD, ServerClock
+from herald.plugins.mt5.deals import DealWatch
 from herald.plugins.mt5.filling import policies
-from herald.plugins.mt5.process import TerminalProcess
+from herald.plugins.mt5.process import NotStarted, TerminalProcess
 from herald.plugins.mt5.records import (
     AccountInfo,
     OrderCheckResult,
@@ -80,6 +81,8 @@ _UNSENT = (-2, -10001, -10004, -8)
 """Codes with which an order provably did not leave the terminal."""
 _TAG = re.compile(r"[a-z2-7]{18}")
 """What a client tag of Herald's looks like; a comment of anybody else's does not."""
+_STARTS = {"module": "module", "options": "module_options", "python": "python"}
+"""Settings by what keeps the terminal process from starting for good."""
 _PAGE_BARS = 20_000
 _DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 _SWAPS = {
@@ -139,8 +142,8 @@ class MT5Connector:
         self._feeds: tuple[tuple[str, Timeframe | None], ...] = ()
         self._ticks: dict[str, Tick] = {}
         self._bars: dict[tuple[str, Timeframe], int] = {}
-        self._deals: set[int] = set()
-        self._floor = 0
+        self._deals = DealWatch()
+        self._has_begun = False
         self._orders: dict[int, TradeOrder] = {}
         self._tags: dict[int, str] = {}
         self._openers: dict[int, str] = {}
@@ -215,7 +218,8 @@ class MT5Connector:
                 self._client.close()
             raise
         self._is_ready = True
-        if not self._floor:
+        self._deals.look_at_all()
+        if not self._has_begun:
             self._begin()
 
     def stages(self) -> Sequence[tuple[str, Callable[[], None]]]:
@@ -282,17 +286,18 @@ class MT5Connector:
                 )
             try:
                 self._process.start()
-            except NotSent as error:
-                if "No module named" in str(error) or "no module" in str(error):
-                    raise self._wrong("process", str(error), "module") from error
+            except NotStarted as error:
+                key = _STARTS.get(error.code)
+                if key is not None:
+                    raise self._wrong("process", str(error), key) from error
                 raise NotSent(f"process: {error}") from error
             address, token = self._process.address, self._process.token
         self._client = TerminalClient(address, token, clock=self._wall)
         try:
             self._client.open()
         except TerminalRefused as error:
-            if "token" in str(error):
-                raise self._wrong("process", str(error), "token") from error
+            if error.code in ("token", "version"):
+                raise self._wrong("process", str(error), "token" if error.code == "token" else "address") from error
             raise NotSent(f"process: {error}") from error
         except NotSent as error:
             raise NotSent(f"process: {error}") from error
@@ -338,8 +343,8 @@ class MT5Connector:
         raise NotSent(f"pipe: the terminal cannot be reached {text}")
 
     def _wrong(self, stage: str, what: str, key: str, hint: str = "") -> ConfigError:
-        where = f"{self._services.name}.{key}"
-        return ConfigError(self._services.name, [Problem(where, f"{stage}: {what}", hint or f"correct {key}")])
+        """Return the error for what trying again does not mend; *hint* is empty where *what* says what to do."""
+        return ConfigError(self._services.name, [Problem(f"{self._services.name}.{key}", f"{stage}: {what}", hint)])
 
     def _check_login(self) -> None:
         account: AccountInfo = self._value("account_info")
@@ -363,12 +368,10 @@ class MT5Connector:
 
     def _begin(self) -> None:
         """Take everything there is as known: `poll` tells what is new from here on, `fills` the rest."""
-        now = self._clock.now()
-        self._floor = now
-        if self.server_clock.zone is not None:
-            for deal in self._history("history_deals_get", now - DAY):
-                self._deals.add(deal.ticket)
+        shown = self.server_clock.shown_at_least(self._clock.now()) // SECOND
+        self._deals.begin(self._asked("history_deals_get", self._deals.first_look(shown).start), shown)
         self._orders = {one.ticket: one for one in self._value("orders_get")}
+        self._has_begun = True
 
     def disconnect(self) -> None:
         """Close the connection, and end a process of Herald's own; the terminal goes on."""
@@ -635,13 +638,17 @@ class MT5Connector:
         if self._clock.monotonic() - self._looked > 30.0:
             self._look_again(ticks.values())
         orders, changes = self._order_news()
-        deals, fills = self._deal_news()
+        asked_at, shown = self._clock.monotonic(), self.server_clock.shown_at_least(self._clock.now()) // SECOND
+        look = self._deals.next_look(shown, asked_at)
+        deals = self._deals.news(self._asked("history_deals_get", look.start))
+        fills = [self._fill(one) for one in deals if one.type in (0, 1)]
         bars = self._bar_news(ticks)
         fresh = [symbol for symbol, tick in ticks.items() if self._is_news(symbol, tick)]
         quotes = [self._quote(symbol, ticks[symbol]) for symbol in fresh]
         for symbol in fresh:
             self._ticks[symbol] = ticks[symbol]
-        self._orders, self._deals = orders, self._deals | deals
+        self._orders = orders
+        self._deals.keep(look, deals, shown, asked_at)
         for bar in bars:
             self._bars[bar.symbol, Timeframe(bar.span // SECOND)] = bar.time
         return (*changes, *fills, *sorted(bars, key=lambda bar: bar.time), *quotes)
@@ -687,18 +694,17 @@ class MT5Connector:
             changes.append(self._order(over[0]))
         return now, changes
 
-    def _deal_news(self) -> tuple[set[int], list[Fill]]:
-        since = max(self._floor, self._clock.now() - DAY) - 60 * SECOND
-        fresh = [one for one in self._history("history_deals_get", since) if one.ticket not in self._deals]
-        return {one.ticket for one in fresh}, [self._fill(one) for one in fresh if one.type in (0, 1)]
-
     def _history(self, function: str, since: int) -> Sequence[Any]:
-        """Return deals or orders from *since* (nanoseconds UTC) on; to two days ahead, for the server's clock is its own."""
+        """Return deals or orders from *since* (nanoseconds UTC) on."""
         try:
             start = self.server_clock.to_server(max(since, 0)) // SECOND
-            end = (self.server_clock.to_server(self._clock.now()) + 2 * DAY) // SECOND
         except ValueError as error:
             raise NotConnected(f"clock: {error}") from error
+        return self._asked(function, start)
+
+    def _asked(self, function: str, start: int) -> Sequence[Any]:
+        """Return deals or orders from *start* (seconds of the server's clock) to two days ahead of it, whatever its zone."""
+        end = (self._clock.now() + MOST_AHEAD + 2 * DAY) // SECOND
         found: Sequence[Any] = self._value(function, max(start, 1), end, seconds=self._settings.history_timeout_seconds)
         return found
 

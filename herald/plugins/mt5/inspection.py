@@ -92,7 +92,7 @@ def _tried(work: Callable[[], object]) -> str | None:
     try:
         work()
     except ConfigError as error:
-        return "; ".join(f"{one.what}; {one.hint}" for one in error.problems)
+        return "; ".join(part for one in error.problems for part in (one.what, one.hint) if part)
     except HeraldError as error:
         return " ".join(str(error).split())
     return None

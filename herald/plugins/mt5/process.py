@@ -18,11 +18,25 @@ from typing import IO, Any
 from herald.clock import Clock
 from herald.errors import NotSent
 
-__all__ = ["TerminalProcess"]
+__all__ = ["NotStarted", "TerminalProcess"]
 
 _SERVER = Path(__file__).with_name("server.py")
 _WORDS = 20
 """Lines that are kept of what it said, for the message when it does not start."""
+
+
+class NotStarted(NotSent):
+    """The terminal process does not run; nothing was asked of a terminal.
+
+    Attributes:
+        code: Why, as the process states it: ``module``, ``options``, ``bridge``; ``python`` where the command cannot be run;
+            empty where it said nothing, or was too slow.
+    """
+
+    def __init__(self, text: str, code: str = "") -> None:
+        """Keep the code."""
+        super().__init__(text)
+        self.code = code
 
 
 class TerminalProcess:
@@ -90,7 +104,7 @@ class TerminalProcess:
             stop: Gives up waiting.
 
         Raises:
-            NotSent: It cannot be started, or ended at once; what it said stands in the message.
+            NotStarted: It cannot be started, or ended at once; what it said stands in the message.
         """
         if self.is_alive and self.address:
             return
@@ -98,16 +112,18 @@ class TerminalProcess:
         try:
             child = self._child = _Child(self._command, self.token, self._tell)
         except (OSError, ValueError) as error:
-            raise NotSent(f"the terminal process cannot be started: {self._command[0]}: {error}; correct python") from error
+            what = f"the terminal process cannot be started: {self._command[0]}: {error}; correct python"
+            raise NotStarted(what, "python") from error
         end = self._clock.monotonic() + self._start_seconds
         try:
             while not child.listens.wait(0.02):
                 if child.popen.poll() is not None:
                     child.finish(1.0)
                     said = "; ".join(child.said) or f"it ended with exit code {child.popen.returncode} and said nothing"
-                    raise NotSent(f"the terminal process did not start: {said}")
+                    raise NotStarted(f"the terminal process did not start: {said}", child.refused)
                 if self._clock.monotonic() >= end or (stop is not None and stop.is_set()):
-                    raise NotSent(f"the terminal process did not listen within {self._start_seconds:g} s; see python and module")
+                    what = f"the terminal process did not listen within {self._start_seconds:g} s; see python and module"
+                    raise NotStarted(what)
         except BaseException:
             self.kill()
             raise
@@ -123,7 +139,7 @@ class TerminalProcess:
         """Kill it and start it again.
 
         Raises:
-            NotSent: It does not start.
+            NotStarted: It does not start.
         """
         self.kill()
         self.start()
@@ -136,11 +152,13 @@ class _Child:
         popen: The process.
         address: Where it listens, once *listens* is set.
         listens: It does.
+        refused: Why it will not, as `server.Refused` has it; empty where it does, or did not say.
         said: Its last lines.
     """
 
     def __init__(self, command: Sequence[str], token: str, tell: Callable[[str], None]) -> None:
         self.address = ""
+        self.refused = ""
         self.listens = threading.Event()
         self.said: deque[str] = deque(maxlen=_WORDS)
         self._tell = tell
@@ -166,7 +184,11 @@ class _Child:
         with suppress(OSError, ValueError), stream:
             for line in stream:
                 try:
-                    self.address = str(json.loads(line)["listening"])
+                    told = json.loads(line)
+                    if "refused" in told:  # the words come as an error too
+                        self.refused = str(told["code"])
+                        continue
+                    self.address = str(told["listening"])
                     self.listens.set()
                 except (ValueError, KeyError, TypeError):
                     self._hear(line)

@@ -117,7 +117,17 @@ DATED = {
 
 
 class Refused(Exception):
-    """The other side is not served; the text says why."""
+    """The other side is not served, or this process cannot serve; the text says why.
+
+    Attributes:
+        code: What it is, for a program: ``token``, ``version``, ``busy`` and ``down`` of a client; ``module``, ``options``,
+            ``bridge``, ``address`` and ``token`` of this process; empty where nobody needs to tell it apart.
+    """
+
+    def __init__(self, text: str, code: str = "") -> None:
+        """Keep both."""
+        super().__init__(text)
+        self.code = code
 
 
 class Gone(Exception):
@@ -277,15 +287,15 @@ def load(name: str, options: dict[str, Any]) -> Any:
         module = importlib.import_module(name)
     except (ImportError, SyntaxError) as error:
         hint = f"run: {sys.executable} -m pip install MetaTrader5 (on Windows, or with Wine's Python)"
-        raise Refused(f"no module {name!r} ({type(error).__name__}: {error}); {hint}") from error
+        raise Refused(f"no module {name!r} ({type(error).__name__}: {error}); {hint}", "module") from error
     if options:
         configure = getattr(module, "configure", None)
         if configure is None:
-            raise Refused(f"module {name!r} takes no options; remove module_options")
+            raise Refused(f"module {name!r} takes no options; remove module_options", "options")
         try:
             configure(options)
         except (TypeError, ValueError) as error:
-            raise Refused(f"module_options of {name}: {error}") from error
+            raise Refused(f"module_options of {name}: {error}", "options") from error
     return module
 
 
@@ -312,21 +322,22 @@ class Bridge:
         except (ImportError, SyntaxError, AttributeError) as error:
             wanted = "mt5linux==1.0.11" if name == "mt5linux" else name
             hint = f"run: {sys.executable} -m pip install {wanted}"
-            raise Refused(f"no module {name!r} ({type(error).__name__}: {error}); {hint}") from error
+            raise Refused(f"no module {name!r} ({type(error).__name__}: {error}); {hint}", "module") from error
         known = [key for key in inspect.signature(kind).parameters if key in ("host", "port", "timeout")]
         for key in options:
             if key not in known:
-                raise Refused(f"module_options of {name}: it has no {key!r}; it takes {', '.join(known)}")
+                raise Refused(f"module_options of {name}: it has no {key!r}; it takes {', '.join(known)}", "options")
         where = "{}:{}".format(options.get("host", "its default host"), options.get("port", "its default port"))
         try:
             self._remote = kind(**options)
         except Exception as error:
             what = f"the server of {name} at {where} is not there ({type(error).__name__}: {error})"
-            raise Refused(f"{what}; start it, or correct module_options") from error
+            raise Refused(f"{what}; start it, or correct module_options", "bridge") from error
         self._name = name
         connection = getattr(self._remote, "_MetaTrader5__conn", None)
         if connection is None:
-            raise Refused(f"this version of {name} is another one than Herald knows; its connection is not where it was")
+            what = f"this version of {name} is another one than Herald knows; its connection is not where it was"
+            raise Refused(f"{what}; install the version that the documentation names", "module")
         self._connection: Any = connection
         self._as_tuple: Any = connection.builtins.tuple
         self._type_of: Any = connection.builtins.type
@@ -404,7 +415,8 @@ def _check_mt5linux() -> None:
     if found.split(".")[:2] != ["1", "0"]:
         raise Refused(
             f"mt5linux {found} sends results through pickle, which the package's own refuse after an order was carried out: "
-            "the order stands and its answer is lost. Install mt5linux==1.0.11, or run `herald mt5 serve` beside the terminal"
+            "the order stands and its answer is lost. Install mt5linux==1.0.11, or run `herald mt5 serve` beside the terminal",
+            "module",
         )
 
 
@@ -485,7 +497,9 @@ def greet(sock: socket.socket, token: str, seconds: float = HELLO_SECONDS) -> No
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Gone("what came is no greeting of Herald's") from None
     if protocol != VERSION:
-        refuse(sock, f"it speaks protocol {VERSION}, the client {protocol!r}; use the server.py of the client's Herald")
+        refuse(
+            sock, f"it speaks protocol {VERSION}, the client {protocol!r}; use the server.py of the client's Herald", "version"
+        )
     ours = secrets.token_hex(16)
     send(sock, json.dumps({"nonce": ours, "proof": sign(token, "server", theirs, ours)}).encode("utf-8"))
     body = receive(sock, MAX_HELLO, end)
@@ -497,7 +511,7 @@ def greet(sock: socket.socket, token: str, seconds: float = HELLO_SECONDS) -> No
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Gone("what came is no proof of Herald's") from None
     if not is_right:
-        refuse(sock, "the token is wrong; use the one that the server was started with")
+        refuse(sock, "the token is wrong; use the one that the server was started with", "token")
 
 
 def admit(sock: socket.socket) -> None:
@@ -505,15 +519,15 @@ def admit(sock: socket.socket) -> None:
     send(sock, json.dumps({"ready": True}).encode("utf-8"))
 
 
-def refuse(sock: socket.socket, text: str) -> NoReturn:
-    """Tell a client why it is not served.
+def refuse(sock: socket.socket, text: str, code: str) -> NoReturn:
+    """Tell a client why it is not served; see `Refused`.
 
     Raises:
         Refused: Always.
     """
     with contextlib.suppress(OSError):
-        send(sock, json.dumps({"refused": text}).encode("utf-8"))
-    raise Refused(text)
+        send(sock, json.dumps({"refused": text, "code": code}).encode("utf-8"))
+    raise Refused(text, code)
 
 
 def read_request(body: bytes) -> tuple[int, str, list[Any], dict[str, Any], float]:
@@ -618,11 +632,12 @@ def listen(text: str, allow_remote: bool) -> socket.socket:
     host, _, port = text.rpartition(":")
     host = host.strip("[]")
     if not host or not port.isdigit() or int(port) > 65535:
-        raise Refused(f"{text!r} is no address; write host:port, such as 127.0.0.1:5005")
+        raise Refused(f"{text!r} is no address; write host:port, such as 127.0.0.1:5005", "address")
     if host not in LOCAL and not allow_remote:
         raise Refused(
             f"{host} can be reached from other machines: the connection is not encrypted. Listen on 127.0.0.1 and use a tunnel "
-            "(ssh -L 5005:127.0.0.1:5005 HOST); --allow-remote does it all the same"
+            "(ssh -L 5005:127.0.0.1:5005 HOST); --allow-remote does it all the same",
+            "address",
         )
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -633,7 +648,7 @@ def listen(text: str, allow_remote: bool) -> socket.socket:
         sock.listen(STRANGERS)
     except OSError as error:
         sock.close()
-        raise Refused(f"cannot listen at {text}: {error}; choose another port") from error
+        raise Refused(f"cannot listen at {text}: {error}; choose another port", "address") from error
     return sock
 
 
@@ -688,9 +703,9 @@ class Door:
                 # One that has just hung up, perhaps to come back, is still being shown out.
                 self.seat.wait_for(lambda: self.inside is None, TURN_SECONDS)
                 if self.closed:
-                    refuse(client, self.closed)
+                    refuse(client, self.closed, "down")
                 if self.inside is not None:
-                    refuse(client, f"it serves the client at {self.inside}, and one at a time; stop that one first")
+                    refuse(client, f"it serves the client at {self.inside}, and one at a time; stop that one first", "busy")
                 self.inside = name
             try:
                 admit(client)
@@ -742,19 +757,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             options = json.loads(given.module_options)
         except ValueError as error:
-            raise Refused(f"--module-options is no JSON: {error}") from None
+            raise Refused(f"--module-options is no JSON: {error}", "options") from None
         if not isinstance(options, dict):
-            raise Refused("--module-options must be an object, such as {}")
+            raise Refused("--module-options must be an object, such as {}", "options")
         sock = listen(given.listen, given.allow_remote)
         caller = Caller(load(given.module, options), given.module)
     except (Refused, OSError, ValueError) as error:
         tell(str(error))
+        _print({"refused": str(error), "code": getattr(error, "code", "")})
         return 2
     if not given.stay:
         # Not before the module is there: on Windows an import that looks at the standard input waits for this thread.
         threading.Thread(target=_die_with_parent, daemon=True).start()
-    sys.stdout.write(json.dumps({"listening": address_of(sock), "pid": os.getpid()}) + "\n")
-    sys.stdout.flush()
+    _print({"listening": address_of(sock), "pid": os.getpid()})
     door = Door(sock, token)
     threading.Thread(target=door.run, daemon=True).start()
     while True:
@@ -769,6 +784,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             client.close()
             door.leave()
+
+
+def _print(line: dict[str, Any]) -> None:
+    """Tell the program that started this one where it listens, or why it does not."""
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
 
 
 def _token(path: str | None) -> str:
@@ -790,7 +811,8 @@ def check_token(token: str) -> None:
     if len(token) < MIN_TOKEN or len(set(token)) < 8:
         raise Refused(
             f"the token ({len(token)} characters) can be guessed; put at least {MIN_TOKEN} random ones into --token-file or "
-            'HERALD_MT5_TOKEN, such as: python -c "import secrets; print(secrets.token_hex(32))"'
+            'HERALD_MT5_TOKEN, such as: python -c "import secrets; print(secrets.token_hex(32))"',
+            "token",
         )
 
 

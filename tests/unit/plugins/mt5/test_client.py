@@ -310,30 +310,32 @@ def test_an_address_that_is_none_is_named(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "text"),
+    ("words", "text", "code"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "this is HTTP"),
-        (b"\x15\x03\x01\x00\x02\x02\x46", "is more than 1024|this is TLS"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "this is SSH"),
-        (b"", "closed the connection|reset"),
-        (struct.pack(">I", 2) + b"[]", "check address"),
-        (struct.pack(">I", 2) + b"{}", "check address"),
-        (struct.pack(">I", 27) + b'{"nonce": 1, "proof": "\xc3\xa9"}', "has another token"),
-        (struct.pack(">I", 19) + b'{"refused": "busy"}', "says: busy"),
-        (struct.pack(">I", 900) + b"[" * 900, "check address"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "this is HTTP", "stranger"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "is more than 1024|this is TLS", "stranger"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "this is SSH", "stranger"),
+        (b"", "closed the connection|reset", "stranger"),
+        (struct.pack(">I", 2) + b"[]", "check address", "stranger"),
+        (struct.pack(">I", 2) + b"{}", "check address", "stranger"),
+        (struct.pack(">I", 27) + b'{"nonce": 1, "proof": "\xc3\xa9"}', "has another token", "token"),
+        (struct.pack(">I", 19) + b'{"refused": "busy"}', "says: busy", ""),
+        (struct.pack(">I", 36) + b'{"refused": "wait", "code": "busy"}  ', "says: wait", "busy"),
+        (struct.pack(">I", 900) + b"[" * 900, "check address", "stranger"),
     ],
     ids=str,
 )
 def test_a_listener_that_is_no_terminal_process_is_named(
-    scripted: Callable[..., TerminalClient], words: bytes, text: str
+    scripted: Callable[..., TerminalClient], words: bytes, text: str, code: str
 ) -> None:
     def work(sock: socket.socket) -> None:
         server.receive(sock, 1 << 16)
         sock.sendall(words)
 
     client = scripted(work, greet=False)
-    with pytest.raises(TerminalRefused, match=text):
+    with pytest.raises(TerminalRefused, match=text) as wrong:
         client.open()
+    assert code == wrong.value.code
     assert not client.is_open
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from herald.clock import SECOND, WallClock
+from herald.clock import SECOND, Clock, WallClock
 from herald.errors import AmbiguousError, ConfigError, DataError, HeraldError, NotConnected, NotSent, NotSupported, RejectedError
 from herald.live.tags import client_tag
 from herald.model import Event, Fill, Order, OrderRequest, OrderStatus, OrderType, Quote, Side, Timeframe
 from herald.plugins.mt5 import herald_validate
+from herald.plugins.mt5.client import TerminalClient
 from herald.plugins.mt5.connector import MT5Connector
 from herald.plugins.mt5.settings import MT5Settings
 from herald.testing import make_services
@@ -26,9 +27,9 @@ QUIET = {"tick_seconds": 1.0, "history_days": 0.1}
 Make = Callable[..., MT5Connector]
 
 
-def made(settings: dict[str, Any], options: dict[str, Any]) -> MT5Connector:
+def made(settings: dict[str, Any], options: dict[str, Any], clock: Clock | None = None) -> MT5Connector:
     known = {"login": 1001, "password": "secret", "server": "Sim-Demo", "module": MODULE, "symbols": ("EURUSD",)}
-    services = dataclasses.replace(make_services("connectors.main"), clock=WallClock())
+    services = dataclasses.replace(make_services("connectors.main"), clock=clock or WallClock())
     return MT5Connector(MT5Settings(**(known | settings), module_options=QUIET | options), services)
 
 
@@ -36,8 +37,8 @@ def made(settings: dict[str, Any], options: dict[str, Any]) -> MT5Connector:
 def make() -> Iterator[Make]:
     connectors = []
 
-    def make(options: dict[str, Any] | None = None, **settings: Any) -> MT5Connector:
-        connectors.append(made(settings, options or {}))
+    def make(options: dict[str, Any] | None = None, clock: Clock | None = None, **settings: Any) -> MT5Connector:
+        connectors.append(made(settings, options or {}, clock))
         return connectors[-1]
 
     yield make
@@ -130,6 +131,85 @@ def test_an_order_whose_comment_the_broker_rewrote_is_found_by_its_magic_number(
     assert (ticket, OrderStatus.FILLED) == (found.broker_id, found.status)
     assert ticket == fill.order_id  # the journal knows the ticket
     assert [] == list(second.find(tag(2), 0))
+
+
+class Ahead(WallClock):
+    """The machine's clock, which can be put forward."""
+
+    ahead = 0.0
+
+    def now(self) -> int:
+        return super().now() + round(self.ahead * SECOND)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+def test_a_poll_asks_for_what_is_new_and_everything_is_looked_at_after_a_connection_and_every_ten_minutes(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, asked = Ahead(), []
+    connector = make(clock=clock)
+    call = TerminalClient.call
+
+    def spy(client: TerminalClient, name: str, *args: Any, **named: Any) -> Any:
+        if name == "history_deals_get" and args:
+            asked.append(args)
+        return call(client, name, *args, **named)
+
+    monkeypatch.setattr(TerminalClient, "call", spy)
+    connector.connect()
+    connector.subscribe([("EURUSD", None)])
+    told: list[Event] = []
+
+    def polls(count: int) -> list[int]:
+        """Return how many minutes back of the server's clock each of so many polls asked."""
+        del asked[:]
+        for _ in range(count):
+            told.extend(news(connector, Fill))
+        shown = connector.server_clock.to_server(clock.now()) // SECOND
+        assert count == len(asked)
+        assert all(end >= shown + 2 * 86_400 for _, end in asked)
+        return [round((shown - start) / 60) for start, _ in asked]
+
+    day, close = 1_440, 90
+    assert [close, close, close] == polls(3)  # a run that has just begun does not look behind its beginning
+    for number in range(1, 6):
+        connector.submit(order(number))
+    assert [close] * 5 == polls(5)
+    assert [tag(number) for number in range(1, 6)] == [fill.order_id for fill in told if isinstance(fill, Fill)]
+
+    clock.ahead = 2 * 86_400.0
+    assert [2 * day + close, close, close] == polls(3)  # the last full look is two days ago
+    connector.disconnect()
+    connector.connect()
+    assert [day + close, close, close] == polls(3)
+    clock.ahead += 590.0
+    assert [close + 10] == polls(1)
+    clock.ahead += 15.0
+    assert [day + close, close] == polls(2)
+    assert 5 == len(told)
+
+
+def test_no_deal_is_lost_or_told_twice_though_history_is_late_and_connections_break(make: Make, tmp_path: Path) -> None:
+    control, book = tmp_path / "faults.json", tmp_path / "book.sqlite"
+    connector = make({"control": str(control), "book": str(book)})
+    connector.connect()
+    control.write_text(json.dumps([{"kind": "late_history", "seconds": 1.0}]), encoding="utf-8")
+    told: list[Any] = []
+    for number in range(1, 7):
+        connector.submit(order(number))
+        told += news(connector, Fill)
+        if number == 3:
+            connector.disconnect()
+            connector.connect()
+    assert len(told) < 6  # some are still to come
+    end = time.monotonic() + 5.0
+    while time.monotonic() < end and len(told) < 6:
+        told += news(connector, Fill)
+    told += news(connector, Fill)
+
+    assert [tag(number) for number in range(1, 7)] == [fill.order_id for fill in told]
 
 
 def test_protection_that_the_server_executes_is_named_after_what_it_protects(make: Make, tmp_path: Path) -> None:
@@ -268,6 +348,7 @@ def test_terms_that_the_broker_does_not_take_are_refused_by_name(make: Make) -> 
         ({}, {"path": "C:\\nowhere\\terminal64.exe"}, "there is no terminal at 'C:\\\\nowhere"),
         ({"faults": [{"kind": "account", "code": 7}]}, {}, "another program may have switched the terminal"),
         ({}, {"module": "no_such_module"}, "no module 'no_such_module'"),
+        ({}, {"python": ("/no/such/python",)}, "cannot be started: /no/such/python"),
         ({"nonsense": 1}, {}, "module_options"),
     ],
 )

@@ -17,7 +17,7 @@ import pytest
 from herald.clock import WallClock
 from herald.errors import NotSent
 from herald.plugins.mt5.client import TerminalClient, TerminalSilent
-from herald.plugins.mt5.process import TerminalProcess
+from herald.plugins.mt5.process import NotStarted, TerminalProcess
 
 CLOCK = WallClock()
 PACKAGE = Path(__file__).with_name("package")
@@ -99,19 +99,23 @@ def test_every_process_has_a_token_of_its_own_of_256_bits(make: Callable[..., Te
 
 
 @pytest.mark.parametrize(
-    ("terms", "text"),
+    ("terms", "text", "code"),
     [
-        ({"module": "no_such_module"}, "did not start: no module 'no_such_module'.*pip install"),
-        ({"options": {"wrong": 1}}, "module_options of fake_terminal: there is no option 'wrong'"),
-        ({"python": ("/no/such/python",)}, "cannot be started: /no/such/python: .*correct python"),
-        ({"python": (sys.executable, "-c", "raise SystemExit(7)")}, "it ended with exit code 7 and said nothing"),
-        ({"python": (sys.executable, "-c", "import sys; sys.exit('some words')")}, "did not start: some words"),
+        ({"module": "no_such_module"}, "did not start: no module 'no_such_module'.*pip install", "module"),
+        ({"options": {"wrong": 1}}, "module_options of fake_terminal: there is no option 'wrong'", "options"),
+        ({"python": ("/no/such/python",)}, "cannot be started: /no/such/python: .*correct python", "python"),
+        ({"python": (sys.executable, "-c", "raise SystemExit(7)")}, "it ended with exit code 7 and said nothing", ""),
+        ({"python": (sys.executable, "-c", "import sys; sys.exit('some words')")}, "did not start: some words", ""),
+        ({"python": (sys.executable, "-c", 'print(\'{"refused": "x"}\')')}, 'did not start: {"refused": "x"}', ""),
     ],
 )
-def test_what_keeps_it_from_starting_is_named(make: Callable[..., TerminalProcess], terms: dict[str, object], text: str) -> None:
+def test_what_keeps_it_from_starting_is_named(
+    make: Callable[..., TerminalProcess], terms: dict[str, object], text: str, code: str
+) -> None:
     process = make(**terms)
-    with pytest.raises(NotSent, match=text):
+    with pytest.raises(NotStarted, match=text) as wrong:
         process.start()
+    assert code == wrong.value.code
     assert process.pid == 0
 
 
@@ -188,7 +192,7 @@ PARENT = """
 import sys, threading
 from herald.clock import WallClock
 from herald.plugins.mt5.client import TerminalClient
-from herald.plugins.mt5.process import TerminalProcess
+from herald.plugins.mt5.process import NotStarted, TerminalProcess
 process = TerminalProcess(clock=WallClock(), module="fake_terminal")
 process.start()
 print(process.pid, flush=True)

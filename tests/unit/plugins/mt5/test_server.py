@@ -626,28 +626,30 @@ def run(*arguments: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "token", "text"),
+    ("arguments", "token", "text", "code"),
     [
-        (["--listen", "0.0.0.0:0"], TOKEN, "can be reached from other machines.*ssh -L"),
-        (["--listen", "nowhere"], TOKEN, "'nowhere' is no address; write host:port"),
-        (["--listen", "127.0.0.1:99999"], TOKEN, "is no address"),
-        (["--listen", "127.0.0.1:0"], "", "can be guessed"),
-        (["--listen", "127.0.0.1:0"], "short", "can be guessed"),
-        (["--listen", "127.0.0.1:0"], "a" * 64, "can be guessed"),
-        (["--listen", "127.0.0.1:0", "--token-file", "/no/such/file"], TOKEN, "No such file"),
-        (["--listen", "127.0.0.1:0", "--module", "no_such_module"], TOKEN, "no module 'no_such_module'"),
-        (["--listen", "127.0.0.1:0", "--module-options", "{"], TOKEN, "--module-options is no JSON"),
-        (["--listen", "127.0.0.1:0", "--module-options", "[]"], TOKEN, "must be an object"),
+        (["--listen", "0.0.0.0:0"], TOKEN, "can be reached from other machines.*ssh -L", "address"),
+        (["--listen", "nowhere"], TOKEN, "'nowhere' is no address; write host:port", "address"),
+        (["--listen", "127.0.0.1:99999"], TOKEN, "is no address", "address"),
+        (["--listen", "127.0.0.1:0"], "", "can be guessed", "token"),
+        (["--listen", "127.0.0.1:0"], "short", "can be guessed", "token"),
+        (["--listen", "127.0.0.1:0"], "a" * 64, "can be guessed", "token"),
+        (["--listen", "127.0.0.1:0", "--token-file", "/no/such/file"], TOKEN, "No such file", ""),
+        (["--listen", "127.0.0.1:0", "--module", "no_such_module"], TOKEN, "no module 'no_such_module'", "module"),
+        (["--listen", "127.0.0.1:0", "--module-options", "{"], TOKEN, "--module-options is no JSON", "options"),
+        (["--listen", "127.0.0.1:0", "--module-options", "[]"], TOKEN, "must be an object", "options"),
     ],
 )
-def test_a_wrong_command_ends_in_one_line(arguments: list[str], token: str, text: str) -> None:
+def test_a_wrong_command_ends_in_one_line(arguments: list[str], token: str, text: str, code: str) -> None:
     done = run(*arguments, token=token)
 
     assert done.returncode == 2
-    assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     assert re.search(text, done.stderr), done.stderr
-    assert not token or token not in done.stderr
+    assert not token or token not in done.stderr + done.stdout
+    told = json.loads(done.stdout)  # the same for the program that started it
+    assert code == told["code"]
+    assert done.stderr.strip().endswith(told["refused"])
 
 
 def test_a_port_in_use_is_named() -> None:
