@@ -21,7 +21,7 @@ from herald.host.discovery import discover
 from herald.host.parts import Parts
 from herald.host.registry import Registry
 from herald.host.rules import HOST_WORDS
-from herald.host.secrets import SecretKeeper
+from herald.host.secrets import SecretKeeper, misplaced
 from herald.host.trust import open_lock
 from herald.host.uses import needs_lock
 
@@ -48,7 +48,8 @@ def open_trail(file: Path, clock: Clock, environ: Mapping[str, str] | None = Non
         NotFound: There is no such file, or no plugin lock where one is needed.
         PluginError: Its plugin cannot be used, or is not the one in the lock.
     """
-    config = read_config(file, environ).config
+    read = read_config(file, environ)
+    config = read.config
     if not config.is_audited:
         return None
     base = file.resolve().parent
@@ -64,7 +65,8 @@ def open_trail(file: Path, clock: Clock, environ: Mapping[str, str] | None = Non
         raise AuditError(f"{str(file)!r}: audit.{'.'.join(map(str, first['loc']))}: {first['msg']}; correct it") from error
     services = Services("audit", clock, random.Random(0), base=str(base), state=config.live.state)
     problems: list[Problem] = []
-    sources = Parts(registry, problems).ordered("secret source", "secrets", config.secrets)
+    sources = Parts(registry, problems, read.variables).ordered("secret source", "secrets", config.secrets)
+    problems += misplaced(settings, "audit", read.variables)
     if problems:
         raise ConfigError(str(file), problems)
     keeper = SecretKeeper(str(file), sources, lambda one, own: one.component.build(own, replace(services, name=one.name)))

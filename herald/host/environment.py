@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from herald.errors import Problem
@@ -54,11 +54,12 @@ def overlay(raw: Raw, environ: Mapping[str, str]) -> tuple[list[Problem], dict[s
                 problems.append(Problem(variable, f"there is no table {table}", hint))
             continue
         try:
-            place = _set(raw, path, _value(environ[variable]))
+            value = _value(environ[variable])
+            place = _set(raw, path, value)
         except ValueError as error:
             problems.append(Problem(variable, *str(error).split("; ", 1)))
         else:
-            variables[place] = variable
+            variables |= dict.fromkeys(_places(place, value), variable)
     return problems, variables
 
 
@@ -86,6 +87,15 @@ def _set(raw: Raw, path: list[str], value: Any) -> str:
                 raise ValueError(f"{place} is not a table, its entries cannot be set one by one; set it as a whole, in JSON")
             table = inner
     return place
+
+
+def _places(place: str, value: Any) -> Iterator[str]:
+    """Yield the places that *value* at *place* sets: of a table, which is merged with the file's, those of its keys."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _places(f"{place}.{key}", inner)
+    else:
+        yield place
 
 
 def _merged(old: Any, new: Any) -> Any:

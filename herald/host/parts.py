@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,10 +23,11 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 class Parts:
     """Looks up components and checks their tables; what is wrong is added to the problems."""
 
-    def __init__(self, registry: Registry, problems: list[Problem]) -> None:
-        """Look components up in *registry* and add what is wrong to *problems*."""
+    def __init__(self, registry: Registry, problems: list[Problem], variables: Collection[str] = ()) -> None:
+        """Look components up in *registry* and add what is wrong to *problems*; *variables* set these places, not the file."""
         self._registry = registry
         self._problems = problems
+        self._variables = variables
 
     def part(self, kind: str, where: str, table: Mapping[str, Any], name: str = "") -> Planned[Any] | None:
         """Return the part that *table* describes, or None after noting what is wrong.
@@ -58,7 +59,7 @@ class Parts:
             what = f"the settings of {found.full_name} [{found.origin}] cannot be checked: {type(error).__name__}: {error}"
             self._problems.append(Problem(where, " ".join(what.split()), "report it to the plugin's author"))
             return None
-        wrong = misplaced(settings, where)
+        wrong = misplaced(settings, where, self._variables)
         if wrong:
             self._problems += wrong
             return None

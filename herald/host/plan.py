@@ -58,7 +58,7 @@ class _Planner:
         self.problems = list(read.problems)
         self.catalog = self._catalog()
         self.registry = Registry(self.catalog)
-        self.parts = Parts(self.registry, self.problems)
+        self.parts = Parts(self.registry, self.problems, self.read.variables)
 
     def plan(self, mode: str | None) -> Plan:
         """Return the plan, or raise with every problem."""

@@ -27,6 +27,7 @@ from herald.host.hookspecs import API_VERSION
 from herald.host.registry import Origin
 from herald.host.tables import BacktestTable, HeraldConfig, Raw
 from herald.model import Timeframe
+from herald.utils.redaction import MASK, is_secret_name, redact_values
 
 __all__ = ["Plan", "Planned", "PlannedStrategy"]
 
@@ -194,7 +195,7 @@ class Plan:
 
 
 def _table(part: Planned[Any]) -> Raw:
-    return {"use": part.use} | part.settings.model_dump(mode="json")
+    return {"use": part.use} | redact_values(part.settings.model_dump(mode="json"))
 
 
 def _entry(part: Planned[Any]) -> Raw:
@@ -205,12 +206,12 @@ def _entry(part: Planned[Any]) -> Raw:
 def _shown(settings: Settings, *, all_keys: bool = False) -> list[str]:
     """Return the settings that the file states, or all of them, as ``key=value`` in the order of the model."""
     keys = [key for key in type(settings).model_fields if all_keys or key in settings.model_fields_set]
-    return [f"{key}={_text(getattr(settings, key))}" for key in keys]
+    return [f"{key}={_text(getattr(settings, key), key)}" for key in keys]
 
 
-def _text(value: object) -> str:
-    if isinstance(value, SecretStr):
-        return "***"
+def _text(value: object, key: str = "") -> str:
+    if isinstance(value, SecretStr) or (isinstance(value, str) and is_secret_name(key)):
+        return MASK
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_text, value)) + "]"
     if isinstance(value, Settings):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
@@ -86,20 +86,37 @@ class SecretKeeper:
         raise ConfigError(self._source, [Problem(place, f"secret {name!r} {asked}", hint)])
 
 
-def misplaced(settings: Settings, where: str) -> list[Problem]:
-    """Return what is wrong with the ``secret:NAME`` in *settings*: an impossible name, or a key that would show the value."""
+def misplaced(settings: Settings, where: str, variables: Collection[str] = ()) -> list[Problem]:
+    """Return what is wrong with the secrets in *settings*.
+
+    That is an impossible name, a key that would show the value, and a secret that stands in the file itself: files are
+    copied, shared and kept for ever.
+
+    Args:
+        settings: Of a component, as its table states them.
+        where: Place of the table.
+        variables: Places that variables of the environment set; what they say is in no file.
+    """
     problems: list[Problem] = []
 
     def walk(value: Any, place: str) -> None:
         if isinstance(value, SecretStr):
             text = value.get_secret_value()
-            if text.startswith(_PREFIX) and not _NAME.fullmatch(text.removeprefix(_PREFIX)):
+            if not text.startswith(_PREFIX):
+                protect(text)
+                if text and not any(place == one or place.startswith((f"{one}.", f"{one}[")) for one in variables):
+                    what = "is a secret in plain text, which everybody who gets the file can read"
+                    key = re.sub(r"[^A-Za-z0-9]+", "_", place.partition(".")[2] if place.count(".") > 1 else place).strip("_")
+                    problems.append(Problem(place, what, f'write "secret:{key}", and: herald secrets set {key}'))
+            elif not _NAME.fullmatch(text.removeprefix(_PREFIX)):
                 problems.append(Problem(place, "names no secret", 'write "secret:NAME", with letters, digits, _ . and -'))
         elif isinstance(value, str) and value.startswith(_PREFIX):
             problems.append(Problem(place, "takes no secret: its value is shown in plans and logs", "write the value itself"))
         else:
-            for one, inner in dict(_inner(value, place)).values():
-                walk(one, inner)
+            stated = value.model_fields_set if isinstance(value, BaseModel) else None
+            for key, (one, inner) in dict(_inner(value, place)).items():
+                if stated is None or key in stated:
+                    walk(one, inner)
 
     walk(settings, where)
     return problems

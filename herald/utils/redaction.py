@@ -134,8 +134,9 @@ def _redacted(value: Any) -> Any:
 
 
 def _shown(key: object, value: Any) -> Any:
-    is_hidden = isinstance(key, str) and isinstance(value, str) and value and is_secret_name(key)
-    return MASK if is_hidden else _redacted(value)
+    if isinstance(key, str) and isinstance(value, str) and is_secret_name(key):
+        return MASK if value.strip("*") else value  # there is none, or somebody hid it already
+    return _redacted(value)
 
 
 def _spellings(value: str) -> Iterator[str]:

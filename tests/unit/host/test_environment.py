@@ -95,6 +95,12 @@ def test_variable_that_sets_nothing_is_a_problem(variable: str, value: str, word
     assert {} == variables
 
 
+def test_a_variable_that_sets_a_table_is_told_of_by_its_keys() -> None:
+    _, variables = overlay(table(), {"HERALD_BACKTEST": '{"cash": 2, "costs": {"spread_points": 1}}'})
+
+    assert dict.fromkeys(["backtest.cash", "backtest.costs.spread_points"], "HERALD_BACKTEST") == variables
+
+
 def test_variables_that_are_no_settings_are_left_alone() -> None:
     raw = table()
 

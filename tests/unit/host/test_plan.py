@@ -359,11 +359,37 @@ def test_no_message_repeats_a_secret(write: Write, install: Install, stated: str
     assert "7070" not in problem
 
 
-def test_secrets_are_hidden_in_the_plan(write: Write, install: Install) -> None:
+def test_a_secret_that_stands_in_the_file_is_refused_and_a_variable_is_not(write: Write, install: Install) -> None:
     install("picky", PICKY)
-    text = GOOD.replace('"mine"', '"picky"').replace("length    = 30", 'password = "hunter2"\n    deep = { token = "hunter2" }')
+    text = GOOD.replace('"mine"', '"picky"').replace("length    = 30", 'password = "hunter2"\n    deep = { token = "hunter3" }')
+    what = "is a secret in plain text, which everybody who gets the file can read"
+
+    assert [
+        f'strategies.trend.password: {what}; write "secret:trend_password", and: herald secrets set trend_password',
+        f'strategies.trend.deep.token: {what}; write "secret:trend_deep_token", and: herald secrets set trend_deep_token',
+    ] == problems(write(text))
+    # A variable that sets a table sets what it names there, and excuses nothing else in it.
+    with pytest.raises(ConfigError, match=r"(?s)1 problem\n  strategies.trend.password: is a secret"):
+        load_plan(write(text), environ={"HERALD_STRATEGIES__TREND": '{"deep": {"token": "other"}}'})
+
+
+def test_what_is_called_a_secret_is_hidden_in_the_plan_even_where_its_plugin_shows_it(write: Write, install: Install) -> None:
+    careless = PICKY.replace('password: SecretStr = Field(SecretStr(""), max_length=20)', 'api_token: str = ""')
+    install("picky", careless)
+    text = GOOD.replace('"mine"', '"picky"').replace("length    = 30", 'api_token = "hunter2"')
 
     plan = load_plan(write(text))
+
+    assert "api_token=***" in plan.describe()
+    assert "hunter2" not in plan.describe() + json.dumps(plan.to_dict())
+
+
+def test_secrets_are_hidden_in_the_plan(write: Write, install: Install) -> None:
+    install("picky", PICKY)
+    text = GOOD.replace('"mine"', '"picky"')
+    environ = {"HERALD_STRATEGIES__TREND__PASSWORD": "hunter2", "HERALD_STRATEGIES__TREND__DEEP": '{"token": "hunter2"}'}
+
+    plan = load_plan(write(text), environ=environ)
 
     assert "hunter2" == plan.strategies[0].part.settings.password.get_secret_value()  # type: ignore[attr-defined]
     assert "hunter2" not in plan.describe() + json.dumps(plan.to_dict())
