@@ -47,6 +47,7 @@ TABLES = {
     "observer": "[[observers]]",
     "format": "format",
     "secret source": "[[secrets]]",
+    "service": "[[services]]",
 }
 
 

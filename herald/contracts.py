@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -23,8 +23,10 @@ from herald.indicators.base import Indicator
 from herald.model import (
     Account,
     AccountMode,
+    Act,
     Bar,
     BarSeries,
+    Done,
     Event,
     Fill,
     FloatArray,
@@ -35,11 +37,14 @@ from herald.model import (
     Position,
     Quote,
     Record,
+    RunState,
+    Series,
     Side,
     Timeframe,
     TimeInForce,
     Timer,
     Trade,
+    Usage,
 )
 
 __all__ = [
@@ -55,6 +60,7 @@ __all__ = [
     "Command",
     "Connector",
     "Context",
+    "Control",
     "Counter",
     "DataFormat",
     "Defect",
@@ -66,6 +72,7 @@ __all__ = [
     "HistoryConnector",
     "Intent",
     "Journal",
+    "Limit",
     "Metrics",
     "Middleware",
     "Modify",
@@ -81,11 +88,13 @@ __all__ = [
     "RiskProfile",
     "RiskView",
     "SecretSource",
+    "Service",
     "Services",
     "Sizer",
     "Standing",
     "Strategy",
     "Submit",
+    "Subscription",
 ]
 
 Kind = TypeVar("Kind", bound=Indicator)
@@ -1044,6 +1053,14 @@ class RiskCheck(Protocol):
         """Return why *request* is refused, or None."""
 
 
+@runtime_checkable
+class Limit(Protocol):
+    """What a risk check may offer besides: how much of its limit is used, for people who look on."""
+
+    def usage(self, view: RiskView) -> Sequence[Usage]:
+        """Return how much of each limit is used now; nothing where it cannot be told."""
+
+
 class Journal(Protocol):
     """Keeps records on disk, in order, for ever; used from one thread.
 
@@ -1135,6 +1152,72 @@ class SecretSource(Protocol):
 
 
 # --- validation -----------------------------------------------------------------------------------
+
+
+class Subscription(Protocol):
+    """What happened since somebody looked, bounded: a slow reader loses the oldest news and is told how many.
+
+    Attributes:
+        lost: Events that were dropped because nobody took them in time.
+    """
+
+    lost: int
+
+    def take(self, seconds: float = 0.0) -> list[Event]:
+        """Return what happened since the last call, oldest first; wait up to *seconds* for the first.
+
+        Of quotes only the last one of every symbol is kept.
+        """
+
+    def close(self) -> None:
+        """Hear nothing any more."""
+
+
+class Control(Protocol):
+    """A run, as a service sees and steers it; every method may be called from any thread but the engine's."""
+
+    def state(self) -> RunState:
+        """Return how the run stood within the last second."""
+
+    def series(self, bars: int) -> Sequence[Series]:
+        """Return the last *bars* bars of every series of the run, with the indicators over them.
+
+        Raises:
+            WaitTimeout: The run does not answer.
+        """
+
+    def lines(self, symbol: str, timeframe: Timeframe) -> dict[str, float]:
+        """Return the last value of every indicator over a series, by name."""
+
+    def fills(self) -> Sequence[Fill]:
+        """Return the fills of this run so far, oldest first."""
+
+    def subscribe(self, size: int = 10_000) -> Subscription:
+        """Return what happens from now on, at most *size* events at a time."""
+
+    def metrics(self) -> bytes:
+        """Return every metric in Prometheus' text format; empty where nothing is measured."""
+
+    def do(self, act: Act, who: str, why: str) -> Done:
+        """Do *act* in the name of *who*, through the same checks as every strategy, and return what came of it.
+
+        Nothing happens that cannot be recorded first, but stops: those are recorded afterwards.
+        Refusals are answers, never exceptions.
+        """
+
+
+class Service(Protocol):
+    """Something that looks at a run from outside, or steers it; it must not do work in the run's own threads."""
+
+    def start(self, control: Control) -> None:
+        """Begin; return at once. Called when the run's connectors are known, before it trades.
+
+        Raises:
+            ConfigError: It cannot work; then the run does not begin.
+        """
+
+    def stop(self) -> None:
+        """End, within a few seconds; it may be called twice, and without `start`."""
 
 
 class PlannedView(Protocol):

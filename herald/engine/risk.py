@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from herald.contracts import Denial, RiskCheck, Standing
+from herald.contracts import Denial, Limit, RiskCheck, Standing
 from herald.engine.book import Ledger
 from herald.engine.market import Market
 from herald.model import (
@@ -319,6 +319,7 @@ class Gate:
 
     Attributes:
         checks: (instance name, the bound ``check``, whether it exempts reductions), in order.
+        usages: The bound ``usage`` of every check that can say how much of its limit is used.
         exempts: Whether any of them exempts reductions.
         ask: Takes a request and whether it may reduce a position (False where it surely adds to one); returns why it is
             refused, or None.
@@ -327,6 +328,7 @@ class Gate:
     def __init__(self, checks: Sequence[tuple[str, RiskCheck]], view: View) -> None:
         """Take the checks with their instance names."""
         self.checks = tuple((name, check.check, check.exempts_reductions) for name, check in checks)
+        self.usages = tuple(check.usage for _, check in checks if isinstance(check, Limit))
         self.exempts = any(exempts for _, _, exempts in self.checks)
         self._view = view
         self.ask: _Ask = self._ask_each if len(self.checks) < _MANY else self._ask_held

@@ -22,6 +22,7 @@ from herald.contracts import (
     RiskCheck,
     RiskProfile,
     SecretSource,
+    Service,
     Sizer,
     Strategy,
 )
@@ -46,6 +47,7 @@ COLLECTED = {
     "herald_observers": "observer",
     "herald_formats": "format",
     "herald_secret_sources": "secret source",
+    "herald_services": "service",
 }
 """The hooks that yield components, and the kind of each."""
 
@@ -231,6 +233,20 @@ class HeraldHooks:
             @hookimpl
             def herald_secret_sources():
                 yield component("safe", SafeSettings, Safe, "Secrets from the safe of the company.")
+
+        Added in API 1.
+        """
+        return ()
+
+    @hookspec
+    def herald_services(self) -> Iterable[Component[Service]]:
+        """Offer what looks at a paper or live run from outside, or steers it, for ``[[services]]``.
+
+        Called once, when the plugin is loaded. Start nothing here: a service is started when its run is about to trade.
+
+            @hookimpl
+            def herald_services():
+                yield component("pager", PagerSettings, Pager, "Ring the phone of whoever is on duty.")
 
         Added in API 1.
         """

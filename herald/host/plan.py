@@ -24,11 +24,13 @@ from herald.host.trust import open_lock
 from herald.host.uses import needs_lock, uses
 from herald.model import Timeframe
 
-__all__ = ["EXTERNAL", "Origin", "Plan", "Planned", "PlannedStrategy", "load_plan"]
+__all__ = ["EXTERNAL", "MANUAL", "Origin", "Plan", "Planned", "PlannedStrategy", "load_plan"]
 
 _MODES = ("backtest", "paper", "live")
 EXTERNAL = "external"
 """Name of the books of positions that somebody else opened."""
+MANUAL = "manual"
+"""Name of the books of what a person trades beside the strategies."""
 
 
 def load_plan(path: Path | str, *, environ: Mapping[str, str] | None = None, mode: str | None = None) -> Plan:
@@ -77,6 +79,7 @@ class _Planner:
         strategies = self._strategies(exits)
         if mode == "live" and config.live.external == "adopt":
             self._check_adoption(exits)
+        self._check_services()
         observers = parts.ordered("observer", "observers", config.observers)
         self._instruments()
         names = [one.full_name for one in self.registry.of_kind("format")]
@@ -102,6 +105,7 @@ class _Planner:
             {name: self._pace(name, table) for name, table in config.connectors.items()},
             exits,
             parts.ordered("secret source", "secrets", config.secrets),
+            parts.ordered("service", "services", config.services),
         )
         accepted = config.plugins.accept
         found = self.registry.validate(plan)
@@ -244,6 +248,13 @@ class _Planner:
         for name in self.config.strategies:
             if name == EXTERNAL or name.startswith(f"{EXTERNAL}_"):
                 what = f"{name!r} is the name under which positions of others are adopted"
+                self.problems.append(Problem(f"strategies.{name}", what, "choose another"))
+
+    def _check_services(self) -> None:
+        """What a person trades through a service has books with a name of their own."""
+        for name in self.config.strategies:
+            if self.config.services and (name == MANUAL or name.startswith(f"{MANUAL}_")):
+                what = f"{name!r} is the name of the books of what a person trades through a service"
                 self.problems.append(Problem(f"strategies.{name}", what, "choose another"))
 
     # --- strategies -------------------------------------------------------------------------------

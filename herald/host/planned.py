@@ -20,6 +20,7 @@ from herald.contracts import (
     Observer,
     RiskCheck,
     SecretSource,
+    Service,
     Sizer,
     Strategy,
 )
@@ -32,7 +33,19 @@ from herald.utils.redaction import MASK, is_secret_name, redact_values
 __all__ = ["Plan", "Planned", "PlannedStrategy"]
 
 T = TypeVar("T")
-_COMPONENTS = {"connectors", "caches", "journal", "audit", "strategies", "risk", "risk_profile", "exits", "observers", "secrets"}
+_COMPONENTS = {
+    "connectors",
+    "caches",
+    "journal",
+    "audit",
+    "strategies",
+    "risk",
+    "risk_profile",
+    "exits",
+    "observers",
+    "secrets",
+    "services",
+}
 """Tables of the config that components fill."""
 
 
@@ -127,6 +140,8 @@ class Plan:
     """Those of the file, which strategies without their own have, and positions that are adopted."""
     secrets: tuple[Planned[SecretSource], ...] = ()
     """Sources of secrets, in the order in which they are asked."""
+    services: tuple[Planned[Service], ...] = ()
+    """Of a paper or live run, in order."""
 
     def chosen(self, kind: str) -> Sequence[Planned[Any]]:
         """Return the components of one kind, in file order."""
@@ -134,6 +149,7 @@ class Plan:
         for layers in self.middleware.values():
             everything += layers
         everything += self.secrets
+        everything += self.services
         everything += [one for one in (self.journal, self.audit) if one is not None]
         for strategy in self.strategies:
             everything += [strategy.part, *strategy.exits, *strategy.risk]
@@ -186,6 +202,7 @@ class Plan:
             "risk": [_entry(part) for part in self.risk],
             "observers": [_entry(part) for part in self.observers],
             "secrets": [_entry(part) for part in self.secrets],
+            "services": [_entry(part) for part in self.services],
         }
 
     def _extras(self, connector: str) -> Raw:
@@ -250,6 +267,9 @@ def _describe(plan: Plan) -> Iterable[str]:
         yield from _chain("secrets  ", plan.secrets)
     for observer in plan.observers:
         yield f"observer {_called(observer)} [{observer.origin}]"
+    if plan.mode != "backtest":
+        for service in plan.services:
+            yield f"service  {_called(service)} [{service.origin}]"
     account, backtest, live = plan.config.account, plan.config.backtest, plan.config.live
     if plan.mode == "live":
         for number, server, real in dict.fromkeys(live.pin(strategy.connector) for strategy in plan.strategies):

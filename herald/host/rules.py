@@ -27,6 +27,7 @@ HOST_WORDS = {
     "observer": frozenset({"use", "name"}),
     "format": frozenset({"use"}),
     "secret source": frozenset({"use", "name"}),
+    "service": frozenset({"use", "name"}),
 }
 """Keys of a component's table that are Herald's own, by kind; a component's settings may not use them."""
 

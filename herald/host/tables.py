@@ -327,6 +327,8 @@ class HeraldConfig(Table):
     """Exit rules of every strategy that has none of its own, in order."""
     observers: list[Raw] = Field(default_factory=list)
     """Observers, in order."""
+    services: list[Raw] = Field(default_factory=list)
+    """What looks at a paper or live run from outside, or steers it, in order."""
     journal: Raw = Field(default_factory=dict)
     """``use`` names the journal of a paper or live run; the rest are its settings."""
     audit: Raw | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -42,7 +42,13 @@ from herald.model import (
     SystemEvent,
 )
 
-__all__ = ["Driver", "Housekeeping"]
+__all__ = ["Driver", "Errand", "Housekeeping"]
+
+
+class Errand(NamedTuple):
+    """Something that somebody outside wants done in the engine's thread."""
+
+    work: Callable[[], None]
 
 
 class Housekeeping:
@@ -129,7 +135,7 @@ class Driver:
         self._lockstep = lockstep
         self._pace = pace
         # (connector, message, whether the worker waits for it to be dealt with)
-        self._inbox: queue.SimpleQueue[tuple[str, Message | Outcome, bool]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[str, Message | Outcome | Errand, bool]] = queue.SimpleQueue()
         self._workers: dict[str, Worker] = {}
         self._seconds = seconds
         self._set_time: Callable[[int], None] | None = getattr(clock, "set", None) if lockstep else None
@@ -156,11 +162,20 @@ class Driver:
         """Take an event that comes from no connector; from any thread."""
         self._inbox.put(("", event, False))
 
+    def errand(self, work: Callable[[], None]) -> None:
+        """Have *work* done in the engine's thread, and what it asks for sent; from any thread."""
+        self._inbox.put(("", Errand(work), False))
+
     def start(self, workers: Mapping[str, Worker]) -> None:
         """Let *workers* (by table) run."""
         self._workers = dict(workers)
         for worker in workers.values():
             worker.start()
+
+    @property
+    def time(self) -> int:
+        """Return the time of the run, nanoseconds UTC."""
+        return self._clock.now()
 
     # --- the loop ---------------------------------------------------------------------------------
 
@@ -223,6 +238,9 @@ class Driver:
             self._desk.found(table, message)
         elif kind is Snapshot:
             self._snapshot(table, message)
+        elif kind is Errand:
+            self._catch_up()
+            message.work()
         elif isinstance(message, SystemEvent):
             self._system(table, message)
         if engine.commands:

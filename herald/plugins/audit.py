@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -82,6 +83,7 @@ class Audit:
         self._folder = Path(services.base, services.state).resolve()
         self._log: AuditLog | None = None
         self._waiting: list[Row] = []
+        self._mutex = threading.Lock()  # the engine writes what it decides, services what they are asked for
         self._lost = 0
         self._trouble = ""
         self._told = 0
@@ -143,6 +145,10 @@ class Audit:
     # --- inside -----------------------------------------------------------------------------------
 
     def _flush(self, rows: tuple[Row, ...], *, durable: bool) -> None:
+        with self._mutex:
+            self._write(rows, durable=durable)
+
+    def _write(self, rows: tuple[Row, ...], *, durable: bool) -> None:
         if self._log is None:
             self._log = self._open()
         waiting = list(self._waiting)

@@ -171,6 +171,7 @@ _METHODS: dict[str, tuple[str, ...]] = {
     "observer": ("observe", "close"),
     "risk": ("check",),
     "secret source": ("get", "place"),
+    "service": ("start", "stop"),
     "sizer": ("size",),
     "strategy": ("warmup", "on_start", "on_bar", "on_quote", "on_order", "on_fill", "on_timer", "on_stop"),
 }

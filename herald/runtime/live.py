@@ -18,7 +18,7 @@ import msgspec
 
 from herald import model
 from herald.clock import DAY, SECOND, Clock, SimClock, WallClock, format_time
-from herald.contracts import AuditTrail, Call, Connector, Journal, Middleware, Observer, Services, Standing, Strategy
+from herald.contracts import AuditTrail, Call, Connector, Journal, Middleware, Observer, Service, Services, Standing, Strategy
 from herald.engine.book import Ledger
 from herald.engine.engine import Engine
 from herald.engine.feed import Feed
@@ -35,7 +35,7 @@ from herald.errors import (
     TransientError,
 )
 from herald.host.audit import mark_audited, operator
-from herald.host.plan import EXTERNAL, Plan
+from herald.host.plan import EXTERNAL, MANUAL, Plan
 from herald.live.chain import GuardedConnector
 from herald.live.chronicle import Chronicle
 from herald.live.crashpoints import crash_point
@@ -72,6 +72,7 @@ from herald.model import (
 )
 from herald.results import EquityCurve, RunResult
 from herald.runtime.building import Builder, Outlet, StrategySetup, costs_of, enlist, seeded, series_of, setup_of
+from herald.runtime.control import RunControl
 from herald.simulator.broker import FillRules, Intrabar
 
 __all__ = ["LiveRun", "Surround", "Task"]
@@ -167,6 +168,7 @@ class LiveRun:
         table_of: Connector by symbol.
         health: Last state that a layer or the watch over a worker told, by name; with a display only.
         audit: Records privileged acts before they are done; None where nothing is audited.
+        manual_of: Name of the books of what a person trades, by connector; empty where no service lets one trade.
     """
 
     engine: Engine
@@ -235,6 +237,9 @@ class LiveRun:
         self._next_flatten = 0.0
         self.health: dict[str, str] = {}
         self._adopter_of: dict[str, str] = {}  # name of the books of positions of others, by connector
+        self.manual_of: dict[str, str] = {}
+        self._control: RunControl | None = None
+        self._services: list[Service] = []
         self._strange: dict[str, str] = {}  # connectors that lead to another account than at the start, and what differs
 
     # --- building ---------------------------------------------------------------------------------
@@ -282,6 +287,10 @@ class LiveRun:
             if plan.audit is not None and not (self._dry or self._in_memory):
                 self.audit = self._audited(build(plan.audit, clock=self._world), stack)
                 observers[plan.audit.name] = self.audit
+            if plan.services and self._task is Task.TRADE and not self._dry:
+                self._control = RunControl(self, self._world)
+                observers["the control of the run"] = self._control
+                stack.callback(self._control.close)
             for part in plan.observers:
                 observers[part.name] = build(part, clock=clock)
                 stack.callback(observers[part.name].close)
@@ -295,9 +304,10 @@ class LiveRun:
 
             journal = open_journal()
             setups = [setup_of(one, plan.risk, lambda part: build(part, clock=clock), plan.seed) for one in plan.strategies]
-            setups += self._adopters(build, clock)
+            setups += self._adopters(build, clock) + self._persons(build, clock)
             past = self._assemble(setups, feeds, instruments, accounts, observers, clock, journal)
             self._connect_up(connectors, clocks, journal, open_journal, clock, past, lockstep)
+            self._services = [self._served(build(part, clock=self._world), stack) for part in self._serving()]
             # From here on the workers own the connectors; leases and observers are given up when they have stopped.
             with stack.pop_all():
                 try:
@@ -328,6 +338,15 @@ class LiveRun:
         stack.push(end)
         return audit
 
+    def _serving(self) -> Sequence[Any]:
+        """Return the services of this run: those of the file, where it trades."""
+        return () if self._control is None else self.plan.services
+
+    def _served(self, service: Service, stack: ExitStack) -> Service:
+        """Return *service*, which is stopped when the run ends."""
+        stack.callback(service.stop)
+        return service
+
     def _watch_audit(self, audit: AuditTrail) -> None:
         """Write what waits, and let nothing add to a position while decisions cannot be recorded."""
         audit.tick()
@@ -343,11 +362,20 @@ class LiveRun:
         plan = self.plan
         if plan.mode != "live" or plan.config.live.external != "adopt":
             return []
+        return self._undecided(EXTERNAL, self._adopter_of, build, clock)
+
+    def _persons(self, build: Builder, clock: Clock) -> list[StrategySetup]:
+        """Return the books of what a person trades through a service, under the exits and checks of the file."""
+        return self._undecided(MANUAL, self.manual_of, build, clock) if self.plan.services else []
+
+    def _undecided(self, called: str, names: dict[str, str], build: Builder, clock: Clock) -> list[StrategySetup]:
+        """Return books of which no strategy decides, one a connector, and note their names by connector."""
+        plan = self.plan
         setups: list[StrategySetup] = []
         for table in self._tables():
             # Later ones name their connector; the first, mostly the only one, is called what it is.
-            name = f"{EXTERNAL}_{table}" if setups else EXTERNAL
-            self._adopter_of[table] = name
+            name = f"{called}_{table}" if setups else called
+            names[table] = name
             feeds = plan.feeds(table)
             setups.append(
                 StrategySetup(
@@ -603,7 +631,7 @@ class LiveRun:
             request_seconds=live.request_seconds,
             chronicle=self._chronicle,
         )
-        route |= {name: table for table, name in self._adopter_of.items()}
+        route |= {name: table for names in (self._adopter_of, self.manual_of) for table, name in names.items()}
         self.reconciler = Reconciler(engine, self.desk, desks, self.table_of, clock, live.external, self.reduce, self._adopter_of)
         keys = [(feed.symbol, feed.span) for feed in engine.feeds]
         housekeeping = Housekeeping(live.reconcile_seconds, live.stall_seconds, tick=self._second)
@@ -729,6 +757,10 @@ class LiveRun:
         else:
             driver.is_trading = False
         driver.start(self.workers)
+        if self._control is not None:
+            self._control.tick()
+            for service in self._services:
+                service.start(self._control)
         tables = set(self.workers)
         ready = driver.run(lambda: stop() or tables <= self.reconciler.ready, self.plan.config.live.connect_seconds)
         if not ready:
@@ -763,8 +795,28 @@ class LiveRun:
             self._changed(generation)
         elif self.state.trading.scopes:
             self._carry_out()
+        if self._control is not None:
+            self._control.tick()
         if self._tick is not None:
             self._tick(self)
+
+    def look_at_state(self) -> None:
+        """Notice at once what somebody changed in the trading state; in the engine's thread."""
+        generation = self.state.check()
+        if generation != self._generation:
+            self._changed(generation)
+
+    def now(self) -> int:
+        """Return the time of the run, nanoseconds UTC."""
+        return max(self.engine.now, self.driver.time)
+
+    def fills(self) -> Sequence[Any]:
+        """Return the fills of this run so far, oldest first."""
+        return list(self.engine.ledger.fills.values())[self._before[0] :]
+
+    def stated(self, table: str) -> Account:
+        """Return the account of a connector as it was stated at the start."""
+        return self._accounts[table]
 
     def _measure(self) -> None:
         """See how the journal, its disk and the clocks stand."""
@@ -1066,8 +1118,8 @@ def _free_bytes(place: Path) -> float:
 
 
 def _digest(plan: Plan) -> str:
-    """Return a hash of the resolved configuration, whatever source its secrets come from."""
-    told = {table: one for table, one in plan.to_dict().items() if table != "secrets"}
+    """Return a hash of the resolved configuration, whatever source its secrets come from and whoever looks at the run."""
+    told = {table: one for table, one in plan.to_dict().items() if table not in ("secrets", "services")}
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
