@@ -40,6 +40,7 @@ TABLES = {
     "cache": "[caches.NAME]",
     "journal": "[journal]",
     "audit": "[audit]",
+    "metrics": "[metrics]",
     "strategy": "[strategies.NAME]",
     "sizer": "sizing",
     "risk": "[[risk]]",

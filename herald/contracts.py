@@ -74,6 +74,7 @@ __all__ = [
     "Journal",
     "Limit",
     "Metrics",
+    "MetricsStore",
     "Middleware",
     "Modify",
     "NoMetrics",
@@ -95,6 +96,7 @@ __all__ = [
     "Strategy",
     "Submit",
     "Subscription",
+    "check_metric",
 ]
 
 Kind = TypeVar("Kind", bound=Indicator)
@@ -322,9 +324,9 @@ class Histogram(Protocol):
 class Metrics(Protocol):
     """Makes handles to metrics; a component asks for them once, when it is built.
 
-    Names are ``[a-z][a-z0-9_]*`` with the unit last (``_seconds``, ``_total``); *text* says what is counted; labels are
-    fixed for the handle.
-    The same name and labels give the same metric.
+    Names are ``[a-z][a-z0-9_]*`` with the unit last (``ping_seconds``); a counter, and nothing else, ends in ``_total``.
+    Whoever shows them puts ``herald_`` before. *text* says what is counted; labels are fixed for the handle, and their values
+    must be few: a symbol or a code, never the id of an order. The same name and labels give the same metric.
     """
 
     def counter(self, name: str, text: str, labels: Mapping[str, str] | None = None) -> Counter:
@@ -335,6 +337,29 @@ class Metrics(Protocol):
 
     def histogram(self, name: str, text: str, labels: Mapping[str, str] | None = None) -> Histogram:
         """Return the histogram *name*."""
+
+
+_METRIC_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_METRIC_ENDINGS = ("_bucket", "_count", "_created", "_sum")
+"""What Prometheus itself appends to the name of a distribution."""
+
+
+def check_metric(name: str, labels: Mapping[str, str] | None, *, is_counter: bool) -> None:
+    """Refuse a metric that could not be shown; every implementation of `Metrics` asks this first.
+
+    Raises:
+        ValueError: *name* or a label is no name, or *name* has an ending that stands for something else.
+    """
+    for one in (name, *(labels or ())):
+        if not _METRIC_NAME.match(one):
+            raise ValueError(f"{one!r} is no name of a metric or label; use small letters, digits and _")
+    if is_counter != name.endswith("_total"):
+        hint = f"call it {name}_total" if is_counter else "make it a counter, or call it otherwise"
+        raise ValueError(f"metric {name!r}: a counter, and nothing else, ends in _total; {hint}")
+    if name.endswith(_METRIC_ENDINGS):
+        raise ValueError(f"metric {name!r}: the endings {', '.join(_METRIC_ENDINGS)} are Prometheus' own; choose another")
+    if {"le", "quantile"} & set(labels or ()):
+        raise ValueError(f"metric {name!r}: the labels le and quantile are Prometheus' own; choose another")
 
 
 class _Nothing:
@@ -353,24 +378,19 @@ class _Nothing:
 class NoMetrics:
     """The metrics of a run without a metrics component: nothing is counted, but names and labels are checked."""
 
-    _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
-
     def counter(self, name: str, text: str, labels: Mapping[str, str] | None = None) -> Counter:
         """Check *name* and *labels*; return a handle that does nothing."""
-        return self._handle(name, labels)
+        check_metric(name, labels, is_counter=True)
+        return _Nothing()
 
     def gauge(self, name: str, text: str, labels: Mapping[str, str] | None = None) -> Gauge:
         """Check *name* and *labels*; return a handle that does nothing."""
-        return self._handle(name, labels)
+        check_metric(name, labels, is_counter=False)
+        return _Nothing()
 
     def histogram(self, name: str, text: str, labels: Mapping[str, str] | None = None) -> Histogram:
         """Check *name* and *labels*; return a handle that does nothing."""
-        return self._handle(name, labels)
-
-    def _handle(self, name: str, labels: Mapping[str, str] | None) -> _Nothing:
-        for one in (name, *(labels or ())):
-            if not self._NAME.match(one):
-                raise ValueError(f"{one!r} is no name of a metric or label; use small letters, digits and _")
+        check_metric(name, labels, is_counter=False)
         return _Nothing()
 
 
@@ -1106,6 +1126,16 @@ class Observer(Protocol):
 
     def close(self) -> None:
         """The run is over; may be called twice."""
+
+
+class MetricsStore(Metrics, Observer, Protocol):
+    """Keeps what a run measures: what components count through its handles, and what it hears as an observer.
+
+    It is built before every other component, so that all of them can ask it for handles.
+    """
+
+    def expose(self) -> bytes:
+        """Return every metric in Prometheus' text format 0.0.4; called from any thread, also while others count."""
 
 
 class AuditTrail(Observer, Protocol):

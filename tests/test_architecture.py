@@ -86,10 +86,10 @@ def test_the_core_names_no_built_in_plugin() -> None:
         registry.load(name)
     full = {one.full_name for kind in COLLECTED.values() for one in registry.of_kind(kind) if one.origin.plugin in own}
     # Words of Herald's own that plugins happen to share: tables of the config, kinds, fields of a request, statistics;
-    # "files" is also a part of the manifest, "fixed" a kind of spread, "cache" and "audit" kinds of component,
+    # "files" is also a part of the manifest, "fixed" a kind of spread, "cache", "audit" and "metrics" kinds of component,
     # "environment" what the process was given.
     words = {*HeraldConfig.model_fields, *COLLECTED.values(), *OrderRequest.__struct_fields__, *LABELS, "log", "sizing"}
-    full -= {"files", "cache", "audit", "environment"}
+    full -= {"files", "cache", "audit", "metrics", "environment"}
     names = full | {"synthetic", *({name.rpartition(".")[2] for name in full} - words - {"files", "fixed"})}
     found = [
         f"{place(path, node)}: {node.value!r}"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import tomllib
 from importlib.resources import files
 
-__all__ = ["USUAL"]
+__all__ = ["ALWAYS", "USUAL"]
 
-USUAL = tomllib.loads((files("herald.host") / "defaults.toml").read_text(encoding="utf-8"))["paper_and_live"]
+_TABLES = tomllib.loads((files("herald.host") / "defaults.toml").read_text(encoding="utf-8"))
+ALWAYS = _TABLES["every_run"]
+"""Of every run."""
+USUAL = _TABLES["paper_and_live"]
 """Of a run with orders."""

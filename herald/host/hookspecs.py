@@ -15,6 +15,7 @@ from herald.contracts import (
     DataFormat,
     ExitRule,
     Journal,
+    MetricsStore,
     Middleware,
     Observer,
     PlanView,
@@ -40,6 +41,7 @@ COLLECTED = {
     "herald_caches": "cache",
     "herald_journals": "journal",
     "herald_audit_trails": "audit",
+    "herald_metrics": "metrics",
     "herald_strategies": "strategy",
     "herald_sizers": "sizer",
     "herald_risk_checks": "risk",
@@ -120,6 +122,20 @@ class HeraldHooks:
             @hookimpl
             def herald_audit_trails():
                 yield component("worm", WormSettings, Worm, "A bucket in which nothing can be overwritten.")
+
+        Added in API 1.
+        """
+        return ()
+
+    @hookspec
+    def herald_metrics(self) -> Iterable[Component[MetricsStore]]:
+        """Offer stores for ``[metrics]``: what a run measures, and whoever wants to see it.
+
+        Called once, when the plugin is loaded; the store is built before every other component.
+
+            @hookimpl
+            def herald_metrics():
+                yield component("graphite", GraphiteSettings, Graphite, "Measures for a Graphite server.")
 
         Added in API 1.
         """

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeGuard
 
-from herald.contracts import AuditTrail, ExitRule, Middleware, Sizer
+from herald.contracts import AuditTrail, ExitRule, MetricsStore, Middleware, Sizer
 from herald.errors import ConfigError, NotFound, PluginError, Problem
 from herald.host.config import ReadConfig, read_config
-from herald.host.defaults import USUAL
+from herald.host.defaults import ALWAYS, USUAL
 from herald.host.discovery import Catalog, discover
 from herald.host.instruments import resolve_instrument
 from herald.host.parts import Parts, plugin_problem
@@ -106,6 +106,7 @@ class _Planner:
             exits,
             parts.ordered("secret source", "secrets", config.secrets),
             parts.ordered("service", "services", config.services),
+            metrics=self._metrics(),
         )
         accepted = config.plugins.accept
         found = self.registry.validate(plan)
@@ -174,11 +175,17 @@ class _Planner:
             return None
         return self.parts.part("audit", "audit", {"use": USUAL["audit"]} | table)
 
+    def _metrics(self) -> Planned[MetricsStore] | None:
+        """Return the store of what the run measures, where its file has one."""
+        table = self.config.metrics
+        return None if table is None else self.parts.part("metrics", "metrics", {"use": ALWAYS["metrics"]} | table)
+
     def _middleware(self, trades: bool) -> dict[str, tuple[Planned[Middleware], ...]]:
         """Return the layers of every connector: those it states, or in a run with orders the usual ones."""
         layers = {}
+        measuring = [] if self.config.metrics is None else USUAL["measuring"]
         for name, table in self.config.connectors.items():
-            usual = [{"use": use} for use in USUAL["middleware"]] if trades else []
+            usual = [{"use": use} for use in [*measuring, *USUAL["middleware"]]] if trades else []
             stated = table.get("middleware", usual)
             if stated:
                 layers[name] = self.parts.ordered("middleware", f"connectors.{name}.middleware", stated)

@@ -16,6 +16,7 @@ from herald.contracts import (
     DataFormat,
     ExitRule,
     Journal,
+    MetricsStore,
     Middleware,
     Observer,
     RiskCheck,
@@ -37,6 +38,7 @@ _COMPONENTS = {
     "connectors",
     "caches",
     "journal",
+    "metrics",
     "audit",
     "strategies",
     "risk",
@@ -142,6 +144,8 @@ class Plan:
     """Sources of secrets, in the order in which they are asked."""
     services: tuple[Planned[Service], ...] = ()
     """Of a paper or live run, in order."""
+    metrics: Planned[MetricsStore] | None = None
+    """Of a file with ``[metrics]``."""
 
     def chosen(self, kind: str) -> Sequence[Planned[Any]]:
         """Return the components of one kind, in file order."""
@@ -150,7 +154,7 @@ class Plan:
             everything += layers
         everything += self.secrets
         everything += self.services
-        everything += [one for one in (self.journal, self.audit) if one is not None]
+        everything += [one for one in (self.journal, self.metrics, self.audit) if one is not None]
         for strategy in self.strategies:
             everything += [strategy.part, *strategy.exits, *strategy.risk]
             everything += [strategy.sizing] if strategy.sizing is not None else []
@@ -186,6 +190,7 @@ class Plan:
             "connectors": {name: _table(part) | self._extras(name) for name, part in self.connectors.items()},
             "caches": {name: _table(part) for name, part in self.caches.items()},
             "journal": None if self.journal is None else _table(self.journal),
+            "metrics": None if self.metrics is None else _table(self.metrics),
             "audit": None if self.audit is None else _table(self.audit),
             "strategies": {
                 strategy.name: _table(strategy.part)
@@ -261,6 +266,8 @@ def _describe(plan: Plan) -> Iterable[str]:
         yield from _chain("risk     ", plan.risk)
     if plan.journal is not None:
         yield f"journal  {_called(plan.journal)} [{plan.journal.origin}]"
+    if plan.metrics is not None:
+        yield f"metrics  {_called(plan.metrics)} [{plan.metrics.origin}]"
     if plan.audit is not None:
         yield f"audit    {_called(plan.audit)} [{plan.audit.origin}]"
     if plan.secrets:

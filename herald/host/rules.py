@@ -20,6 +20,7 @@ HOST_WORDS = {
     "cache": frozenset({"use"}),
     "journal": frozenset({"use"}),
     "audit": frozenset({"use", "enabled"}),
+    "metrics": frozenset({"use"}),
     "strategy": frozenset({"use", "connector", "symbols", "timeframe", "exits", "risk", "sizing", "enabled"}),
     "sizer": frozenset({"use"}),
     "risk": frozenset({"use", "name"}),

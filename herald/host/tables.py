@@ -331,6 +331,8 @@ class HeraldConfig(Table):
     """What looks at a paper or live run from outside, or steers it, in order."""
     journal: Raw = Field(default_factory=dict)
     """``use`` names the journal of a paper or live run; the rest are its settings."""
+    metrics: Raw | None = None
+    """What the run measures is kept where there is this table, even an empty one; ``use`` names another store."""
     audit: Raw | None = None
     """Of a run with orders: who did what. A live file has it unless ``enabled = false``, which is refused for real money."""
     backtest: BacktestTable = Field(default_factory=BacktestTable)

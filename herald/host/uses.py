@@ -26,7 +26,7 @@ def uses(config: HeraldConfig) -> Iterator[str]:
                 yield from walk(inner)
 
     named = (*config.connectors.values(), *config.caches.values(), *config.strategies.values())
-    single = (config.journal, config.audit, config.risk_profile)
+    single = (config.journal, config.metrics, config.audit, config.risk_profile)
     for table in (*named, *single, config.risk, config.exits, config.observers, config.services, config.secrets):
         yield from walk(table)
 

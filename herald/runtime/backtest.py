@@ -38,6 +38,7 @@ from herald.model import (
 )
 from herald.results import EquityCurve, RunResult
 from herald.runtime.building import Builder, Outlet, StrategySetup, costs_of, enlist, series_of, setup_of
+from herald.runtime.measures import Bystander, measure_backtest
 from herald.simulator.broker import FillRules, Intrabar, Simulator
 from herald.simulator.costs import Costs
 
@@ -67,6 +68,8 @@ def run_backtest(plan: Plan, progress: Progress | None = None) -> RunResult:
     outlet = Outlet()
     build = Builder(plan, clock, outlet.emit)
     with ExitStack() as stack:
+        if build.metrics is not None:
+            stack.callback(build.metrics.close)
         connectors: dict[str, Connector] = {}
         for name in dict.fromkeys(strategy.connector for strategy in plan.strategies):
             connector = build.connector(name)
@@ -75,11 +78,13 @@ def run_backtest(plan: Plan, progress: Progress | None = None) -> RunResult:
             stack.callback(connector.disconnect)
         data = _load(plan, connectors)
         observers: dict[str, Observer] = {}
+        if plan.metrics is not None and build.metrics is not None:
+            observers[plan.metrics.name] = Bystander(build.metrics)
         for part in plan.observers:
             observers[part.name] = build(part)
             stack.callback(observers[part.name].close)
         config = plan.config
-        return simulate(
+        result = simulate(
             [setup_of(strategy, plan.risk, build, plan.seed) for strategy in plan.strategies],
             data.series,
             data.instruments,
@@ -99,6 +104,9 @@ def run_backtest(plan: Plan, progress: Progress | None = None) -> RunResult:
             outlet=outlet,
             progress=progress,
         )
+        if build.metrics is not None:
+            measure_backtest(build.metrics, result)
+        return result
 
 
 def simulate(

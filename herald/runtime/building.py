@@ -13,7 +13,18 @@ from platformdirs import user_cache_dir
 
 from herald.clock import Clock, WallClock
 from herald.components import Settings
-from herald.contracts import Cache, Connector, ExitRule, Operation, RiskCheck, Services, Sizer, Strategy
+from herald.contracts import (
+    Cache,
+    Connector,
+    ExitRule,
+    MetricsStore,
+    NoMetrics,
+    Operation,
+    RiskCheck,
+    Services,
+    Sizer,
+    Strategy,
+)
 from herald.engine.context import ExitContext, StrategyContext
 from herald.engine.engine import Engine, Runner
 from herald.engine.exits import Watch
@@ -85,10 +96,18 @@ class Builder:
 
     Connectors and their layers get the clock of the machine in every mode: what they wait for happens in real time,
     also while they fetch the history of a backtest.
+
+    Attributes:
+        metrics: What every component counts with; None where nothing is measured.
     """
 
-    def __init__(self, plan: Plan, clock: Clock, emit: Callable[[Event], None], world: Clock | None = None) -> None:
-        """Build for *plan*; *clock* is the run's, *world* that of connectors and layers."""
+    def __init__(
+        self, plan: Plan, clock: Clock, emit: Callable[[Event], None], world: Clock | None = None, *, is_measured: bool = True
+    ) -> None:
+        """Build for *plan*; *clock* is the run's, *world* that of connectors and layers.
+
+        Unless *is_measured*, nothing is measured whatever the plan says.
+        """
         self._plan = plan
         self._clock = clock
         self._world = world or WallClock()
@@ -96,6 +115,9 @@ class Builder:
         self._folder = user_cache_dir("herald", appauthor=False)
         self._caches: dict[str, Cache] = {}
         self._secrets = SecretKeeper(plan.source, plan.secrets, lambda part, own: self._make(part, own, {}, self._world))
+        self.metrics: MetricsStore | None = None
+        if plan.metrics is not None and is_measured:
+            self.metrics = self(plan.metrics, clock=self._world)
         self._formats = {name: self(part) for name, part in plan.formats.items()}
 
     def __call__(
@@ -118,6 +140,7 @@ class Builder:
             plan.base,
             self._folder,
             formats,
+            self.metrics or NoMetrics(),
             cache=self.cache,
             connector=self.connector,
             state=plan.config.live.state,
@@ -167,6 +190,7 @@ _METHODS: dict[str, tuple[str, ...]] = {
     "exit": ("check",),
     "format": ("claims", "parse"),
     "journal": ("append", "read", "snapshot", "latest", "close"),
+    "metrics": ("counter", "gauge", "histogram", "observe", "close", "expose"),
     "middleware": ("__call__",),
     "observer": ("observe", "close"),
     "risk": ("check",),
@@ -195,7 +219,7 @@ def misfit(kind: str, built: object) -> str:
             return f"yields in {name}(), which would never run; write a plain function"
     if kind == "risk" and not isinstance(getattr(built, "exempts_reductions", None), bool):
         return "does not say whether it spares reductions; state exempts_reductions = True or False"
-    if kind == "observer":
+    if kind in ("observer", "metrics"):
         events = getattr(built, "events", None)
         if not isinstance(events, tuple | list) or not all(isinstance(one, type) for one in events):
             return f"lists the events {events!r}; state events = (Fill, ...), a tuple of types"

@@ -18,7 +18,19 @@ import msgspec
 
 from herald import model
 from herald.clock import DAY, SECOND, Clock, SimClock, WallClock, format_time
-from herald.contracts import AuditTrail, Call, Connector, Journal, Middleware, Observer, Service, Services, Standing, Strategy
+from herald.contracts import (
+    AuditTrail,
+    Call,
+    Connector,
+    Journal,
+    MetricsStore,
+    Middleware,
+    Observer,
+    Service,
+    Services,
+    Standing,
+    Strategy,
+)
 from herald.engine.book import Ledger
 from herald.engine.engine import Engine
 from herald.engine.feed import Feed
@@ -169,6 +181,7 @@ class LiveRun:
         health: Last state that a layer or the watch over a worker told, by name; with a display only.
         audit: Records privileged acts before they are done; None where nothing is audited.
         manual_of: Name of the books of what a person trades, by connector; empty where no service lets one trade.
+        metrics: What the run measures; None where it measures nothing.
     """
 
     engine: Engine
@@ -208,6 +221,7 @@ class LiveRun:
         self.plan = plan
         self.standing = Standing()
         self.audit: AuditTrail | None = None
+        self.metrics: MetricsStore | None = None
         self._doubt = ""
         self.table_of: dict[str, str] = {}
         self.workers: dict[str, Worker] = {}
@@ -265,7 +279,11 @@ class LiveRun:
         plan, live = self.plan, self.plan.config.live
         with ExitStack() as stack:
             clocks = {table: WorkerClock(self._world) for table in self._tables()}
-            build = Builder(plan, self._world, self._outlet.emit, self._world)
+            is_measured = self._task is Task.TRADE and not self._dry
+            build = Builder(plan, self._world, self._outlet.emit, self._world, is_measured=is_measured)
+            self.metrics = build.metrics
+            if self.metrics is not None:
+                stack.callback(self.metrics.close)
             raw = {table: build.connector(table, clocks[table]) for table in clocks}
             for connector in raw.values():
                 self._patiently(connector.connect)
@@ -284,6 +302,8 @@ class LiveRun:
             connectors = self._brokers(raw, books, instruments, feeds, clock, clocks)
             accounts = {table: connector.account() for table, connector in self._patient(connectors).items()}
             observers = dict(self._observers)
+            if plan.metrics is not None and self.metrics is not None:
+                observers[plan.metrics.name] = self.metrics
             if plan.audit is not None and not (self._dry or self._in_memory):
                 self.audit = self._audited(build(plan.audit, clock=self._world), stack)
                 observers[plan.audit.name] = self.audit
