@@ -75,7 +75,7 @@ __all__ = ["TIMEFRAMES", "MT5Connector"]
 
 _TYPES = frozenset({OrderType.MARKET, OrderType.LIMIT, OrderType.STOP})
 _DEAL, _PENDING, _SLTP, _MODIFY, _REMOVE = 1, 5, 6, 7, 8
-_HEDGING = 2
+_HEDGING, _REAL = 2, 2
 _LOST = (-10001, -10002, -10004)
 _UNSENT = (-2, -10001, -10004, -8)
 """Codes with which an order provably did not leave the terminal."""
@@ -135,6 +135,7 @@ class MT5Connector:
         self._client: TerminalClient | None = None
         self._is_ready = False
         self._account: AccountInfo | None = None
+        self._pinned: AccountInfo | None = None
         self._terminal: TerminalInfo | None = None
         self._infos: dict[str, SymbolInfo] = {}
         self._names = dict(settings.names)
@@ -292,6 +293,8 @@ class MT5Connector:
                     raise self._wrong("process", str(error), key) from error
                 raise NotSent(f"process: {error}") from error
             address, token = self._process.address, self._process.token
+        if self._client is not None:
+            self._client.close()  # one client is served at a time
         self._client = TerminalClient(address, token, clock=self._wall)
         try:
             self._client.open()
@@ -318,6 +321,7 @@ class MT5Connector:
             named["portable"] = True
         reply = self._call("initialize", seconds=settings.connect_seconds + 5.0, **named)
         if reply.value is True:
+            self._infos.clear()  # another terminal may have another Market Watch, and terms change from day to day
             return
         self._call("shutdown")  # a refused handshake leaves the pipe open
         code, text = reply.code, f"({reply.code}, {reply.text})"
@@ -354,7 +358,10 @@ class MT5Connector:
                 what = f"the terminal is logged in with {key} {found!r}, and the file says {wanted!r}"
                 hint = "another program may have switched the terminal; give each account a terminal of its own (path)"
                 raise self._wrong("login", what, key, hint)
-        self._account = account
+        if self._pinned is not None and _identity(account) != _identity(self._pinned):
+            what = f"the terminal is logged in to {_identity(account)}, and this run began on {_identity(self._pinned)}"
+            raise self._wrong("login", what, "login", "log the terminal in again; state login and server, so that Herald does it")
+        self._account = self._pinned = account
 
     def _wait_for_sync(self) -> None:
         end = self._clock.monotonic() + self._settings.connect_seconds
@@ -426,6 +433,22 @@ class MT5Connector:
         if not account.trade_expert:
             return "the broker does not let programs trade on this account; ask it"
         return self.server_clock.trouble
+
+    def _watch(self) -> AccountInfo:
+        """Read the account and the flags again.
+
+        Raises:
+            NotConnected: The terminal is logged in to another account than the connection began with.
+        """
+        account: AccountInfo = self._value("account_info")
+        pinned = self._pinned
+        if pinned is not None and _identity(account) != _identity(pinned):
+            self._is_ready = False
+            what = f"the terminal was switched from {_identity(pinned)} to {_identity(account)}, perhaps by another program"
+            raise NotConnected(f"{what}; nothing is traded there; log it in again")
+        self._account = account
+        self._terminal = self._value("terminal_info")
+        return account
 
     def _look_at_clock(self) -> None:
         names = list(dict.fromkeys((*self._infos, *(feed[0] for feed in self._feeds))))[:8]
@@ -712,11 +735,11 @@ class MT5Connector:
 
     def account(self) -> Account:
         """Return the account as the terminal states it."""
-        self._account = info = self._value("account_info")
+        info = self._watch()
         return Account(
             id=str(info.login),
             server=info.server,
-            real=info.trade_mode == 2,
+            real=info.trade_mode == _REAL,
             currency=info.currency,
             mode=_mode(info),
             balance=info.balance,
@@ -857,6 +880,7 @@ class MT5Connector:
         """
         if request.type not in _TYPES:
             raise NotSupported(f"MetaTrader 5 has no {request.type} orders (order {request.id}); it has market, limit and stop")
+        self._watch()
         trouble = self.trouble()
         if trouble:
             raise RejectedError("not_permitted", trouble)
@@ -876,6 +900,8 @@ class MT5Connector:
             if is_success(code) and answer is not None:
                 self._fillings[request.symbol, kind, timed] = tries[0]
                 ticket = answer.order or self._ticket_of(answer)
+                if not ticket:
+                    raise AmbiguousError(f"{explain(code, answer.comment)}, but it names no order")
                 self._tags[ticket] = tag
                 return str(ticket)
             if code == 10030 and len(tries) > 1:
@@ -909,7 +935,7 @@ class MT5Connector:
         if request.take_profit is not None:
             form["tp"] = self._rounded(request.take_profit, info)
         if request.position is not None and request.position.isdecimal():
-            form["position"] = int(request.position)
+            form["position"] = self._ticket_now(int(request.position))
         elif request.reduce_only and request.type is OrderType.MARKET:
             form["position"] = self._position_against(request)
         if request.expires is not None:
@@ -918,6 +944,12 @@ class MT5Connector:
         elif request.time_in_force is TimeInForce.DAY and request.type is not OrderType.MARKET:
             form["type_time"] = 1
         return form
+
+    def _ticket_now(self, identifier: int) -> int:
+        """Return the ticket by which a position goes now; a swap that closes and opens it again changes the ticket."""
+        if any(one.identifier == identifier for one in self._value("positions_get", ticket=identifier)):
+            return identifier
+        return next((one.ticket for one in self._positions() if one.identifier == identifier), identifier)
 
     def _position_against(self, request: OrderRequest) -> int:
         """Return the position that an order without a ticket reduces.
@@ -1005,7 +1037,7 @@ class MT5Connector:
         return answer
 
     def _ticket_of(self, answer: OrderSendResult) -> int:
-        """Return the order of a deal that was answered without one."""
+        """Return the order of a deal that was answered without one; the deal's own number while history does not show it, or 0."""
         for deal in self._history("history_deals_get", self._clock.now() - DAY):
             if deal.ticket == answer.deal:
                 return int(deal.order)
@@ -1020,6 +1052,7 @@ class MT5Connector:
             RejectedError: Terminal or server refused it.
         """
         ticket = int(broker_id) if broker_id.isdecimal() else 0
+        self._watch()
         self._select([request.symbol])
         info = self._infos[request.symbol]
         levels = {
@@ -1057,10 +1090,16 @@ class MT5Connector:
             RejectedError: Terminal or server refused it.
         """
         ticket = int(broker_id) if broker_id.isdecimal() else 0
+        self._watch()
         answer = self._send({"action": _REMOVE, "order": ticket})
         if is_success(answer.retcode) or answer.retcode == 10035 or not self._value("orders_get", ticket=ticket):
             return
         raise RejectedError(name_of(answer.retcode), explain(answer.retcode, answer.comment))
+
+
+def _identity(account: AccountInfo) -> str:
+    kind = "real" if account.trade_mode == _REAL else "demo"
+    return f"{kind} account {account.login} at {account.server!r}"
 
 
 def _mode(account: AccountInfo) -> AccountMode:

@@ -28,6 +28,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ``api``            The terminal's option that blocks the Python API is on.
     ``offline``        The terminal has no connection to the trade server.
     ``account``        The terminal is logged in to account *code*, whoever did that.
+    ``investor``       The broker does not let the account trade: an investor password, or a closed account.
+    ``no_programs``    The broker does not let programs trade on the account.
     =================  =========================================================================================
 
     Attributes:
@@ -58,6 +60,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         "api",
         "offline",
         "account",
+        "investor",
+        "no_programs",
     ]
     calls: tuple[str, ...] = ()
     code: int = 0

@@ -395,9 +395,10 @@ def account_info(*args: Any, **named: Any) -> Any:
         modes = {"netting": 0, "exchange": 1, "hedging": 2}
         return TYPES["AccountInfo"](
             (
-                number, options.trade_mode, options.leverage, 200, 0, True, True, modes[options.margin_mode], 2,
-                options.fifo_close, round(stated["balance"], 2), 0.0, round(equity - stated["balance"], 2), round(equity, 2),
-                round(used, 2), round(equity - used, 2), level, options.margin_so_call, options.margin_so_so, 0.0, 0.0, 0.0, 0.0,
+                number, options.trade_mode, options.leverage, 200, 0, _state.has("investor") is None,
+                _state.has("no_programs") is None, modes[options.margin_mode], 2, options.fifo_close,
+                round(stated["balance"], 2), 0.0, round(equity - stated["balance"], 2), round(equity, 2), round(used, 2),
+                round(equity - used, 2), level, options.margin_so_call, options.margin_so_so, 0.0, 0.0, 0.0, 0.0,
                 0.0, "Simulated Trader", options.server, options.currency, "Simulated Broker",
             )
         )  # fmt: skip
@@ -996,6 +997,10 @@ def _refusal(name: str) -> int:
         return 10027
     if _state.has("offline") is not None:
         return 10031
+    if _state.has("investor") is not None:
+        return 10017
+    if _state.has("no_programs") is not None:
+        return 10026
     fault = _state.hit("retcode", name)
     return 0 if fault is None else fault.code
 

@@ -2,60 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from herald.clock import SECOND, Clock, WallClock
+from herald.clock import SECOND, WallClock
 from herald.errors import AmbiguousError, ConfigError, DataError, HeraldError, NotConnected, NotSent, NotSupported, RejectedError
-from herald.live.tags import client_tag
-from herald.model import Event, Fill, Order, OrderRequest, OrderStatus, OrderType, Quote, Side, Timeframe
+from herald.model import Event, Fill, Order, OrderStatus, OrderType, Quote, Side, Timeframe
 from herald.plugins.mt5 import herald_validate
-from herald.plugins.mt5.client import TerminalClient
 from herald.plugins.mt5.connector import MT5Connector
 from herald.plugins.mt5.settings import MT5Settings
-from herald.testing import make_services
 from herald.testing.contracts.connector import ConnectorContract
-
-MODULE = "herald.testing.mt5.terminal"
-QUIET = {"tick_seconds": 1.0, "history_days": 0.1}
-Make = Callable[..., MT5Connector]
-
-
-def made(settings: dict[str, Any], options: dict[str, Any], clock: Clock | None = None) -> MT5Connector:
-    known = {"login": 1001, "password": "secret", "server": "Sim-Demo", "module": MODULE, "symbols": ("EURUSD",)}
-    services = dataclasses.replace(make_services("connectors.main"), clock=clock or WallClock())
-    return MT5Connector(MT5Settings(**(known | settings), module_options=QUIET | options), services)
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    connectors = []
-
-    def make(options: dict[str, Any] | None = None, clock: Clock | None = None, **settings: Any) -> MT5Connector:
-        connectors.append(made(settings, options or {}, clock))
-        return connectors[-1]
-
-    yield make
-    for one in connectors:
-        one.disconnect()
-
-
-def tag(number: int) -> str:
-    return client_tag("journal", "1001", f"x-{number:06d}")
-
-
-def order(number: int, side: Side = Side.BUY, size: float = 0.1, **terms: Any) -> OrderRequest:
-    return OrderRequest(f"x-{number:06d}", "x", "EURUSD", side, size, client_tag=tag(number), **terms)
-
-
-def news(connector: MT5Connector, *kinds: type) -> list[Event]:
-    return [one for one in connector.poll() if isinstance(one, kinds or (Order, Fill))]
+from tests.unit.plugins.mt5.trading import Calls, Make, news, order, tag
 
 
 class TestMT5(ConnectorContract):
@@ -146,27 +107,20 @@ class Ahead(WallClock):
 
 
 def test_a_poll_asks_for_what_is_new_and_everything_is_looked_at_after_a_connection_and_every_ten_minutes(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: Make, calls: Calls
 ) -> None:
-    clock, asked = Ahead(), []
+    clock = Ahead()
     connector = make(clock=clock)
-    call = TerminalClient.call
-
-    def spy(client: TerminalClient, name: str, *args: Any, **named: Any) -> Any:
-        if name == "history_deals_get" and args:
-            asked.append(args)
-        return call(client, name, *args, **named)
-
-    monkeypatch.setattr(TerminalClient, "call", spy)
     connector.connect()
     connector.subscribe([("EURUSD", None)])
     told: list[Event] = []
 
     def polls(count: int) -> list[int]:
         """Return how many minutes back of the server's clock each of so many polls asked."""
-        del asked[:]
+        del calls[:]
         for _ in range(count):
             told.extend(news(connector, Fill))
+        asked = [args for name, args, _ in calls if name == "history_deals_get"]
         shown = connector.server_clock.to_server(clock.now()) // SECOND
         assert count == len(asked)
         assert all(end >= shown + 2 * 86_400 for _, end in asked)
