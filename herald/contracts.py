@@ -26,6 +26,7 @@ from herald.model import (
     Act,
     Bar,
     BarSeries,
+    Charted,
     Done,
     Event,
     Fill,
@@ -34,6 +35,7 @@ from herald.model import (
     Order,
     OrderRequest,
     OrderType,
+    PlanInfo,
     Position,
     Quote,
     Record,
@@ -1193,10 +1195,10 @@ class Subscription(Protocol):
 
     lost: int
 
-    def take(self, seconds: float = 0.0) -> list[Event]:
+    def take(self, seconds: float = 0.0) -> list[Event | Charted]:
         """Return what happened since the last call, oldest first; wait up to *seconds* for the first.
 
-        Of quotes only the last one of every symbol is kept.
+        A bar comes as `Charted`, with the indicators over it. Of quotes only the last one of every symbol is kept.
         """
 
     def close(self) -> None:
@@ -1216,8 +1218,8 @@ class Control(Protocol):
             WaitTimeout: The run does not answer.
         """
 
-    def lines(self, symbol: str, timeframe: Timeframe) -> dict[str, float]:
-        """Return the last value of every indicator over a series, by name."""
+    def plan(self) -> PlanInfo:
+        """Return what is run."""
 
     def fills(self) -> Sequence[Fill]:
         """Return the fills of this run so far, oldest first."""

@@ -4,12 +4,14 @@ from herald.model.account import Account, AccountMode, Position
 from herald.model.control import (
     Act,
     AmendOrder,
+    Charted,
     ClosePosition,
     ConnectorState,
     Done,
     Holding,
     Line,
     PlaceOrder,
+    PlanInfo,
     Reconcile,
     Reload,
     ResumeTrading,
@@ -41,6 +43,8 @@ from herald.model.events import (
     StrategyFailed,
     SystemEvent,
     Timer,
+    describe,
+    gravity,
 )
 from herald.model.instrument import Instrument
 from herald.model.market import Bar, BarSeries, FloatArray, IntArray, Quote, Timeframe
@@ -75,6 +79,7 @@ __all__ = [
     "BarSeries",
     "CallRepeated",
     "CancelIntended",
+    "Charted",
     "CircuitChanged",
     "ClosePosition",
     "Connected",
@@ -103,6 +108,7 @@ __all__ = [
     "OrderStatus",
     "OrderType",
     "PlaceOrder",
+    "PlanInfo",
     "Position",
     "Quote",
     "Reconcile",
@@ -131,4 +137,6 @@ __all__ = [
     "Traded",
     "Usage",
     "WithdrawOrder",
+    "describe",
+    "gravity",
 ]

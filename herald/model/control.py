@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from herald.model.account import Account
+from herald.model.market import Bar
 from herald.model.order import Order
 
 __all__ = [
     "Act",
     "AmendOrder",
+    "Charted",
     "ClosePosition",
     "ConnectorState",
     "Done",
     "Holding",
     "Line",
     "PlaceOrder",
+    "PlanInfo",
     "Reconcile",
     "Reload",
     "ResumeTrading",
@@ -322,6 +325,20 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     external: dict[str, float] = {}
 
 
+class PlanInfo(msgspec.Struct, frozen=True):
+    """What is run.
+
+    Attributes:
+        resolved: The whole configuration, without secrets.
+        text: The same for people.
+        plugins: ``name``, ``distribution``, ``version`` and ``place`` of every loaded plugin.
+    """
+
+    resolved: dict[str, Any]
+    text: str
+    plugins: tuple[dict[str, str], ...] = ()
+
+
 class Line(msgspec.Struct, frozen=True):
     """One output of an indicator over a series.
 
@@ -332,6 +349,20 @@ class Line(msgspec.Struct, frozen=True):
 
     name: str
     values: list[float]
+
+
+class Charted(msgspec.Struct, frozen=True):
+    """A bar that ended, with the indicators over its series as they were then; what a subscription gives for a bar.
+
+    Attributes:
+        bar: The bar.
+        timeframe: Such as ``15m``.
+        lines: Value of every indicator by name, as in `Series`; NaN while it warms up.
+    """
+
+    bar: Bar
+    timeframe: str
+    lines: dict[str, float] = {}
 
 
 class Series(msgspec.Struct, frozen=True):

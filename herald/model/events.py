@@ -8,7 +8,7 @@ import msgspec
 
 from herald.model.account import Account
 from herald.model.market import Bar, Quote
-from herald.model.order import Fill, Order
+from herald.model.order import Fill, Order, OrderStatus
 
 __all__ = [
     "Alert",
@@ -30,6 +30,8 @@ __all__ = [
     "StrategyFailed",
     "SystemEvent",
     "Timer",
+    "describe",
+    "gravity",
 ]
 
 
@@ -171,3 +173,67 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 Event: TypeAlias = Bar | Quote | Order | Fill | Account | SystemEvent | Moment
+
+
+def describe(event: Event) -> str:
+    """Return *event* as one line for a person."""
+    match event:
+        case Fill():
+            text = f"fill {event.side.name} {event.size:g} {event.symbol} at {event.price:.10g} ({event.order_id})"
+        case OrderDenied(order=order):
+            text = f"denied {order.id}: {order.code}: {order.reason}"
+        case Order():
+            text = f"order {event.id} is {event.status}: {event.reason}".removesuffix(": ")
+        case Alert():
+            text = f"ALERT {event.code}: {event.text}"
+        case StateChanged():
+            text = f"{event.scope} is {event.state} by {event.who}: {event.why}"
+        case Connected():
+            text = f"{event.connector} is connected"
+        case Disconnected():
+            text = f"{event.connector} is disconnected: {event.text}"
+        case HealthChanged():
+            text = f"{event.name} is {event.state}: {event.text}".removesuffix(": ")
+        case CircuitChanged():
+            text = f"{event.name} is {event.state}"
+        case StrategyFailed():
+            text = f"strategy {event.strategy} was stopped: {event.error}"
+        case ObserverMuted():
+            text = f"observer {event.observer} was muted: {event.error}"
+        case CallRepeated():
+            text = f"{event.name} repeats {event.operation}, attempt {event.attempt} in {event.delay:.1f} s: {event.error}"
+        case FaultInjected():
+            text = f"{event.name} injects {event.kind} into {event.operation}"
+        case DataEnded():
+            text = f"the data of {event.connector} is over"
+        case RunStarted():
+            text = f"the {event.mode} run trades"
+        case RunStopped():
+            text = f"the run ended: {event.status}"
+        case Note():
+            text = f"{event.strategy}: {event.text}"
+        case Timer():
+            text = f"timer of {event.strategy}: {event.tag}".removesuffix(": ")
+        case _:
+            text = type(event).__name__
+    return " ".join(text.split())
+
+
+_GRAVE = (Alert, StrategyFailed, ObserverMuted)
+_DOUBTFUL = (OrderDenied, Disconnected, CallRepeated, FaultInjected)
+_BAD_ORDERS = frozenset({OrderStatus.REJECTED, OrderStatus.UNKNOWN, OrderStatus.ABANDONED})
+
+
+def gravity(event: Event) -> str:
+    """Return how much *event* should worry a person: ``INFO``, ``WARNING`` or ``ERROR``."""
+    if isinstance(event, _GRAVE):
+        return "ERROR"
+    if isinstance(event, _DOUBTFUL) or (isinstance(event, Order) and event.status in _BAD_ORDERS):
+        return "WARNING"
+    if isinstance(event, HealthChanged):
+        return "INFO" if event.state == "healthy" else "WARNING"
+    if isinstance(event, CircuitChanged):
+        return "INFO" if event.state == "closed" else "WARNING"
+    if isinstance(event, StateChanged):
+        return "INFO" if event.state == "ACTIVE" else "WARNING"
+    return "INFO"

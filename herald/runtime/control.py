@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from herald import model
-from herald.clock import Clock
+from herald.clock import SECOND, Clock
 from herald.engine.context import Terms
 from herald.engine.feed import Feed
 from herald.errors import AuditError, HeraldError, WaitTimeout
@@ -27,6 +27,8 @@ from herald.live.state import ACCOUNT, TradingState
 from herald.model import (
     Act,
     AmendOrder,
+    Bar,
+    Charted,
     ClosePosition,
     ConnectorState,
     Done,
@@ -38,6 +40,7 @@ from herald.model import (
     OrderStatus,
     OrderType,
     PlaceOrder,
+    PlanInfo,
     Quote,
     Reconcile,
     Reload,
@@ -78,11 +81,11 @@ class Ear:
         self.lost = 0
         self._size = size
         self._closed = closed
-        self._news: deque[Event] = deque()
+        self._news: deque[Event | Charted] = deque()
         self._quotes: dict[str, Quote] = {}
         self._some = threading.Event()
 
-    def put(self, event: Event) -> None:
+    def put(self, event: Event | Charted) -> None:
         """Take an event; from any thread, never waiting."""
         if type(event) is Quote:
             self._quotes[event.symbol] = event
@@ -95,11 +98,11 @@ class Ear:
         if not self._some.is_set():
             self._some.set()
 
-    def take(self, seconds: float = 0.0) -> list[Event]:
+    def take(self, seconds: float = 0.0) -> list[Event | Charted]:
         """Return what happened since the last call; wait up to *seconds* for the first."""
         self._some.wait(seconds)
         self._some.clear()
-        taken: list[Event] = []
+        taken: list[Event | Charted] = []
         for _ in range(len(self._news)):
             try:
                 taken.append(self._news.popleft())
@@ -134,6 +137,8 @@ class RunControl:
         self._health: dict[str, str] = {}
         self._realized: dict[str, list[float]] = {}
         self._counted = 0
+        self._feeds: dict[tuple[str, int], Feed] = {}
+        self._kept: dict[tuple[str, int], tuple[int, tuple[tuple[Indicator, str, str], ...]]] = {}
         self._is_over = False
         self._reload: Callable[[], str] = lambda: "there is nothing that could be read again"
 
@@ -144,8 +149,22 @@ class RunControl:
         kind = type(event)
         if kind is model.HealthChanged or kind is model.CircuitChanged:
             self._health[event.name] = str(event.state)  # type: ignore[union-attr]
-        for ear in self._ears:
-            ear.put(event)
+        ears = self._ears
+        if ears:
+            told = self._charted(event) if kind is Bar else event  # type: ignore[arg-type]
+            for ear in ears:
+                ear.put(told)
+
+    def _charted(self, bar: Bar) -> Charted:
+        """Return *bar* with its indicators, which have just taken it."""
+        key = bar.symbol, bar.span
+        feed = self._feeds.get(key)
+        if feed is None:
+            feed = self._feeds[key] = next(one for one in self._run.engine.feeds if (one.symbol, one.span) == key)
+        if len(feed.indicators) != self._kept.get(key, (-1, ()))[0]:
+            self._kept[key] = len(feed.indicators), tuple(_outputs(feed))
+        lines = {name: float(getattr(one, output)) for one, output, name in self._kept[key][1]}
+        return Charted(bar, str(Timeframe(bar.span // SECOND)), lines)
 
     def close(self) -> None:
         """Answer no more: the run is over."""
@@ -174,12 +193,11 @@ class RunControl:
         """Return the last *bars* bars of every series, with the indicators over them."""
         return self._ask(lambda: [self._series(feed, bars) for feed in self._run.engine.feeds])
 
-    def lines(self, symbol: str, timeframe: Timeframe) -> dict[str, float]:
-        """Return the last value of every indicator over a series, by name."""
-        for feed in self._run.engine.feeds:
-            if feed.symbol == symbol and feed.span == timeframe.span:
-                return {name: float(getattr(one, output)) for one, output, name in _outputs(feed)}
-        return {}
+    def plan(self) -> PlanInfo:
+        """Return what is run."""
+        plan = self._run.plan
+        plugins = tuple({"name": one.plugin, "distribution": one.distribution, "version": one.version} for one in plan.plugins)
+        return PlanInfo(plan.to_dict(), plan.describe(), plugins)
 
     def fills(self) -> Sequence[Fill]:
         """Return the fills of this run so far, oldest first."""
@@ -193,7 +211,7 @@ class RunControl:
 
     def metrics(self) -> bytes:
         """Return every metric in Prometheus' text format; empty where nothing is measured."""
-        store = getattr(self._run, "metrics", None)
+        store = self._run.metrics
         return b"" if store is None else store.expose()
 
     def do(self, act: Act, who: str, why: str) -> Done:
@@ -501,7 +519,7 @@ class RunControl:
         instrument = next((book.instrument for book in step.values() if book.symbol == feed.symbol), None)
         return Series(
             feed.symbol,
-            str(Timeframe(feed.span // 1_000_000_000)),
+            str(Timeframe(feed.span // SECOND)),
             5 if instrument is None else _digits(instrument.price_step),
             series.time[part].tolist(),
             series.open[part].tolist(),

@@ -81,6 +81,7 @@ from herald.model import (
     StateChanged,
     StateSet,
     Timeframe,
+    describe,
 )
 from herald.results import EquityCurve, RunResult
 from herald.runtime.building import Builder, Outlet, StrategySetup, costs_of, enlist, seeded, series_of, setup_of
@@ -608,7 +609,7 @@ class LiveRun:
 
     def news(self, after: int) -> list[str]:
         """Return one line for every event of the run worth a look, behind the first *after* of them."""
-        return [_news_of(event) for event in self._news[after:]]
+        return [f"{format_time(event.time // SECOND * SECOND)}  {describe(event)}" for event in self._news[after:]]
 
     def account(self) -> Account:
         """Return the account as last stated; several are added up in the currency of the first."""
@@ -1147,38 +1148,6 @@ def _closes(order: model.Order) -> bool:
     """Return whether a working order closes its position at market."""
     request = order.request
     return request.reduce_only and request.type is model.OrderType.MARKET and not request.parent
-
-
-def _news_of(event: Event) -> str:
-    """Return *event* as a line for a terminal; empty for what happens all the time."""
-    match event:
-        case model.Fill():
-            text = f"fill {event.side.name} {event.size:g} {event.symbol} at {event.price:.10g} ({event.order_id})"
-        case model.OrderDenied(order=order):
-            text = f"denied {order.id}: {order.code}: {order.reason}"
-        case model.Order():
-            text = f"order {event.id} is {event.status}: {event.reason}"
-        case model.Alert():
-            text = f"ALERT {event.code}: {event.text}"
-        case model.StateChanged():
-            text = f"{event.scope} is {event.state} by {event.who}: {event.why}"
-        case model.Connected():
-            text = f"{event.connector} is connected"
-        case model.Disconnected():
-            text = f"{event.connector} is disconnected: {event.text}"
-        case model.HealthChanged() | model.CircuitChanged():
-            text = f"{event.name} is {event.state}"
-        case model.StrategyFailed():
-            text = f"strategy {event.strategy} was stopped: {event.error}"
-        case model.RunStarted():
-            text = f"the {event.mode} run trades"
-        case model.RunStopped():
-            text = f"the run ended: {event.status}"
-        case model.Note():
-            text = f"{event.strategy}: {event.text}"
-        case _:
-            text = type(event).__name__
-    return f"{format_time(event.time // SECOND * SECOND)}  {' '.join(text.split())}"
 
 
 class _Times:
