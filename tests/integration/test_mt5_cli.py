@@ -96,6 +96,17 @@ def test_a_live_run_trades_and_leaves_the_account_flat(tmp_path: Path, env: dict
     assert ({}, []) == (book.held(), book.verify())
 
 
+def test_an_account_with_real_money_is_not_taken_for_a_demo(tmp_path: Path, env: dict[str, str]) -> None:
+    file = written(tmp_path, more=", trade_mode = 2")
+
+    done = run("live", file, "--demo-only", "--for", "2", cwd=tmp_path, env=env)
+
+    assert done.returncode
+    assert "connector main reports True; log in to the right account, or correct the file" in done.stderr
+    assert "trades real money, and only a demo was asked for" in done.stderr
+    assert 0 == len(BookView.read(tmp_path / "book.sqlite").deals)
+
+
 @pytest.mark.long
 def test_the_same_file_runs_on_paper_and_over_history(tmp_path: Path, env: dict[str, str]) -> None:
     file = written(tmp_path)

@@ -1037,7 +1037,7 @@ class MT5Connector:
         return answer
 
     def _ticket_of(self, answer: OrderSendResult) -> int:
-        """Return the order of a deal that was answered without one; the deal's own number while history does not show it, or 0."""
+        """Return the order of a deal that was answered without one; the deal's number while history lacks it, or 0."""
         for deal in self._history("history_deals_get", self._clock.now() - DAY):
             if deal.ticket == answer.deal:
                 return int(deal.order)
