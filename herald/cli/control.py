@@ -1,4 +1,4 @@
-"""``herald halt``, ``resume``, ``state`` and ``supervise``: stop trading, go on, look, and watch a run."""
+"""``herald halt``, ``resume``, ``state``, ``supervise`` and short forms: stop trading, go on, look, and watch a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,20 @@ if TYPE_CHECKING:
     from herald.live.state import Change, StateFile, Trading
     from herald.live.supervise import StopLevel
 
-__all__ = ["halt", "resume", "state", "state_folder", "supervise"]
+__all__ = [
+    "file_of",
+    "flatten",
+    "halt",
+    "kill",
+    "pause",
+    "rearm",
+    "reason",
+    "recorded",
+    "resume",
+    "state",
+    "state_folder",
+    "supervise",
+]
 
 _VARIABLE = "HERALD_LIVE__STATE"
 
@@ -51,10 +64,20 @@ def _raw(file: Path) -> dict[str, Any]:
         raise ConfigError(str(file), [Problem("", f"it is no TOML: {error}", "name the state folder with --state")]) from error
 
 
-def _why(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+def reason(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Return the reason that a person gave.
+
+    Raises:
+        click.BadParameter: It is empty.
+    """
     if not value.strip():
         raise click.BadParameter("it must not be empty: people read it when they ask why nothing trades")
     return value
+
+
+def file_of(command: Any) -> Any:
+    """Give *command* the argument FILE, a config."""
+    return click.argument("file", type=click.Path(dir_okay=False, path_type=Path))(command)
 
 
 def _place(command: Any) -> Any:
@@ -75,7 +98,7 @@ def _scoped(command: Any) -> Any:
     for option in (
         click.option("--strategy", metavar="NAME", help="This strategy only."),
         click.option("--symbol", metavar="NAME", help="This symbol only."),
-        click.option("--why", required=True, callback=_why, metavar="TEXT", help="The reason; it is kept."),
+        click.option("--why", required=True, callback=reason, metavar="TEXT", help="The reason; it is kept."),
     ):
         command = option(command)
     return command
@@ -104,10 +127,27 @@ def halt(
     It holds for the run that is going on and for later ones. Without options nothing is sent but cancels; what works
     at the broker stays there.
     """
-    from herald.live.state import ACCOUNT, TradingState
-
     if new_only and (cancel or flatten or exits):
         raise click.UsageError("--new-only does not go with --cancel, --flatten or --exits")
+    _halt(file, folder, strategy, symbol, why, new_only=new_only, cancel=cancel, flatten=flatten, exits=exits)
+
+
+def _halt(
+    file: Path | None,
+    folder: Path | None,
+    strategy: str | None,
+    symbol: str | None,
+    why: str,
+    *,
+    new_only: bool = False,
+    cancel: bool = False,
+    flatten: bool = False,
+    exits: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Make a scope stricter, and record it."""
+    from herald.live.state import ACCOUNT, TradingState
+
     found, scope = _open(file, folder, strategy, symbol, make=True)
     before, who = found.check(), _who()
     if new_only:
@@ -117,26 +157,88 @@ def halt(
     else:
         found.set(scope, TradingState.HALTED, who, why, cancel_all=cancel, flatten=flatten, exits=exits)
     trading = found.read()
-    click.echo(f"{_line(trading, scope)}{'' if trading.generation != before else '; nothing changed'}")
+    if not as_json:
+        click.echo(f"{_line(trading, scope)}{'' if trading.generation != before else '; nothing changed'}")
     options = {"new-only": new_only, "cancel": cancel, "flatten": flatten, "exits": exits}
     said = " ".join(["halt", *(f"--{name}" for name, is_set in options.items() if is_set)])
     _record_stop(found.folder, file, said, scope, why)
-    if any(one.scope == scope for one in trading.pending()):
+    if as_json:
+        click.echo(json.dumps(_as_json(trading.scopes[scope]), indent=2))
+    elif any(one.scope == scope for one in trading.pending()):
         click.echo("the run carries out the rest, or the next one if none is running")
+
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command()
+@_place
+@_scoped
+@_json_option
+def pause(file: Path | None, folder: Path | None, strategy: str | None, symbol: str | None, why: str, as_json: bool) -> None:
+    """Let nothing pass but what only reduces; exits go on. The short form of `herald halt --new-only`."""
+    _halt(file, folder, strategy, symbol, why, new_only=True, as_json=as_json)
+
+
+@click.command()
+@_place
+@_scoped
+@_json_option
+def kill(file: Path | None, folder: Path | None, strategy: str | None, symbol: str | None, why: str, as_json: bool) -> None:
+    """Stop trading and withdraw every working order. The short form of `herald halt --cancel`."""
+    _halt(file, folder, strategy, symbol, why, cancel=True, as_json=as_json)
+
+
+@click.command()
+@_place
+@_scoped
+@_json_option
+def flatten(file: Path | None, folder: Path | None, strategy: str | None, symbol: str | None, why: str, as_json: bool) -> None:
+    """Stop trading, withdraw every working order and close every position. The short form of `herald halt --flatten`."""
+    _halt(file, folder, strategy, symbol, why, flatten=True, as_json=as_json)
+
+
+@click.command()
+@_place
+@click.option("--why", required=True, callback=reason, metavar="TEXT", help="The reason; it is kept.")
+@_json_option
+def rearm(file: Path | None, folder: Path | None, why: str, as_json: bool) -> None:
+    """Let the account trade again after a stop. The short form of `herald resume` without a scope."""
+    _resume(file, folder, None, None, why, as_json=as_json)
 
 
 @click.command()
 @_place
 @_scoped
 @click.option("--reduce-only", is_flag=True, help="Not wholly: let pass what only reduces.")
-def resume(file: Path | None, folder: Path | None, strategy: str | None, symbol: str | None, why: str, reduce_only: bool) -> None:
+@_json_option
+def resume(
+    file: Path | None, folder: Path | None, strategy: str | None, symbol: str | None, why: str, reduce_only: bool, as_json: bool
+) -> None:
     """Lift what `herald halt`, a file HALT, the watchdog or the run itself has stopped in FILE."""
+    _resume(file, folder, strategy, symbol, why, reduce_only=reduce_only, as_json=as_json)
+
+
+def _resume(
+    file: Path | None,
+    folder: Path | None,
+    strategy: str | None,
+    symbol: str | None,
+    why: str,
+    *,
+    reduce_only: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Make a scope less strict, after that is recorded."""
     from herald.live.state import ACCOUNT, TradingState
 
     found, scope = _open(file, folder, strategy, symbol, make=True)
-    with _recorded(found.folder, file, "resume --reduce-only" if reduce_only else "resume", scope, why):
+    with recorded(found.folder, file, "resume --reduce-only" if reduce_only else "resume", scope, why):
         found.resume(scope, _who(), why, TradingState.REDUCING if reduce_only else TradingState.ACTIVE)
     trading = found.read()
+    if as_json:
+        click.echo(json.dumps(_as_json(trading.history[-1]), indent=2))
+        return
     click.echo(_line(trading, scope))
     if scope != ACCOUNT and ACCOUNT in trading.scopes:
         click.echo(_line(trading, ACCOUNT))
@@ -327,7 +429,7 @@ def _trail(folder: Path, file: Path | None) -> AuditTrail | None:
 
 
 @contextmanager
-def _recorded(folder: Path, file: Path | None, act: str, scope: str, why: str) -> Iterator[None]:
+def recorded(folder: Path, file: Path | None, act: str, scope: str, why: str) -> Iterator[None]:
     """Let something be done only after it is recorded, and record what came of it."""
     from herald.host.audit import operator
 

@@ -212,6 +212,8 @@ class ControlService:
             self._changed(False, message.trouble)
             return
         told = {"address": message.address, "key": self._local_text, "process": os.getpid()}
+        if self._settings.certificate is not None:
+            told["certificate"] = str((self._base / self._settings.certificate).resolve())
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             replace_file(self._folder / LOCAL_NAME, json.dumps(told).encode())
