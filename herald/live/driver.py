@@ -7,6 +7,7 @@ state, a worker that hangs.
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from herald.clock import Clock
+from herald.clock import Clock, stopwatch
 from herald.contracts import Journal
 from herald.engine.engine import Engine
 from herald.live.crashpoints import crash_point
@@ -24,6 +25,7 @@ from herald.live.orders import Desk
 from herald.live.reconcile import Reconciler
 from herald.live.recovery import Past
 from herald.live.spool import Spool
+from herald.live.timing import Times
 from herald.live.worker import Message, Worker
 from herald.model import (
     Account,
@@ -102,6 +104,7 @@ class Driver:
         *,
         lockstep: bool,
         pace: float = 1.0,
+        times: Times | None = None,
     ) -> None:
         """Prepare; the workers follow in `start`.
 
@@ -117,6 +120,7 @@ class Driver:
             seconds: Real seconds that never go back; duties come round in real time, also where the data has its own.
             lockstep: Recorded data: the workers wait for the engine, and time is the data's.
             pace: Seconds of *seconds* in one of the wall's, > 0.
+            times: Told how long messages take; None where nobody measures.
         """
         self.account: dict[str, Account] = {}
         self.moments = Moments()
@@ -134,6 +138,7 @@ class Driver:
         self._housekeeping = housekeeping
         self._lockstep = lockstep
         self._pace = pace
+        self._times = times
         # (connector, message, whether the worker waits for it to be dealt with)
         self._inbox: queue.SimpleQueue[tuple[str, Message | Outcome | Errand, bool]] = queue.SimpleQueue()
         self._workers: dict[str, Worker] = {}
@@ -183,12 +188,15 @@ class Driver:
         """Go on until *until* says so, or *seconds* have passed; return whether it said so."""
         monotonic = self._seconds
         end = None if seconds is None else monotonic() + seconds
-        get, handle, desk, reconciler = self._inbox.get, self.handle, self._desk, self._reconciler
+        get, desk, reconciler = self._inbox.get, self._desk, self._reconciler
+        handle = self.handle if self._times is None else functools.partial(self._timed, self._times)
         while not until():
             now = monotonic()
             if end is not None and now >= end:
                 return False
             if now >= self._next_second:
+                if self._times is not None and self._next_second:
+                    self._times.lag.observe(now - self._next_second)
                 self._next_second = now + 1.0
                 self._second(now)
             if now >= desk.next_ask:
@@ -245,6 +253,18 @@ class Driver:
             self._system(table, message)
         if engine.commands:
             self._desk.dispatch(engine.take())
+
+    def _timed(self, times: Times, table: str, message: Any) -> None:
+        """Deal with one message, and take the time."""
+        times.began = began = stopwatch()
+        self.handle(table, message)
+        times.began = 0.0
+        times.message.observe(stopwatch() - began)
+
+    @property
+    def backlog(self) -> int:
+        """Return about how many messages wait."""
+        return self._inbox.qsize()
 
     def _catch_up(self) -> None:
         """Let the engine know how late it is before it hears of an order."""

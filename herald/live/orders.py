@@ -22,6 +22,7 @@ from herald.live.crashpoints import crash_point
 from herald.live.messages import Ask, CancelOrder, ChangeOrder, Found, Job, Look, Outcome, SendOrder
 from herald.live.recovery import Past
 from herald.live.spool import Spool
+from herald.live.timing import Times
 from herald.model import (
     Adopted,
     Alert,
@@ -122,6 +123,7 @@ class Desk:
         *,
         request_seconds: float = 10.0,
         chronicle: Chronicle | None = None,
+        times: Times | None = None,
     ) -> None:
         """Set up a desk without orders.
 
@@ -135,6 +137,7 @@ class Desk:
             seal: Makes the gate's permission for a request that is sent again.
             request_seconds: How long an order may wait to be sent.
             chronicle: Puts executions in their order; one that knows what earlier runs did.
+            times: Told how long orders take; None where nobody measures.
         """
         self.unresolved: dict[str, Unresolved] = {}
         self.next_ask = _NEVER
@@ -150,6 +153,7 @@ class Desk:
         self._inbox = inbox
         self._seal = seal
         self._request_seconds = request_seconds
+        self._times = times
         self._chronicle = Chronicle(engine.ledger) if chronicle is None else chronicle
         self._by_tag: dict[str, str] = {}
         self._by_broker: dict[tuple[str, str], str] = {}
@@ -320,15 +324,20 @@ class Desk:
         expires = self._clock.monotonic() + self._request_seconds
         job = SendOrder(request, command.permit, expires)
         record = Intended(self._clock.now(), account.table, request, account.generation())
+        if self._times is not None:
+            self._times.asked(request)
         self._send(account, record, job, request.id, "submit")
 
     def _send(self, account: Account, record: Intended | ModifyIntended, job: Job, order_id: str, action: str) -> None:
         """Keep *record*; then hand *job* to the worker, or say that it was denied."""
-        table, now = account.table, self._clock.now
+        table, now, times = account.table, self._clock.now, self._times
+        began = times.began if times is not None and action == "submit" else 0.0
 
         def kept() -> None:
             self._after_intent()
             account.worker.put(job)
+            if times is not None:
+                times.sent(began)
 
         def failed(text: str) -> None:
             status = OrderStatus.DENIED if action == "submit" else None
@@ -564,6 +573,8 @@ class Desk:
         now = self._engine.now
         if self._chronicle.take(mine, order.request, book, rate, now, lambda: self._engine.on_fill(mine)):
             self.alert("fill_out_of_order", f"an execution of order {name} was heard after later ones; the book is mended")
+        if self._times is not None:
+            self._times.filled(name)
         self._end_protection(self._accounts[table], book)
         order = self._engine.orders[name]
         self._spool.write((OrderChanged(self._clock.now(), table, order),), kept=self._after_fill)
@@ -622,6 +633,8 @@ class Desk:
             self._engine.on_order(order)
         if not order.is_working:
             self._forget(order.id)
+            if self._times is not None:
+                self._times.ended(order.id)
         self._spool.write((OrderChanged(self._clock.now(), table, order),), kept=kept)
 
     def _forget(self, order_id: str) -> None:

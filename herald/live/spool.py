@@ -11,9 +11,11 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 
+from herald.clock import stopwatch
 from herald.contracts import Journal
 from herald.errors import JournalError
 from herald.live.crashpoints import crash_point
+from herald.live.timing import Times
 from herald.model import Record
 
 __all__ = ["Spool"]
@@ -53,12 +55,13 @@ class Spool:
         is_behind: Facts were given up, and only a snapshot of everything makes up for them. Read by others.
     """
 
-    def __init__(self, open_journal: Callable[[], Journal], trouble: Callable[[str], None]) -> None:
+    def __init__(self, open_journal: Callable[[], Journal], trouble: Callable[[str], None], times: Times | None = None) -> None:
         """Prepare; the journal is opened by the thread, and again after a failure.
 
         Args:
             open_journal: Opens the journal.
             trouble: Told the first failure and every later change of it, in one line; called from the thread.
+            times: Told how long a commit takes; None where nobody measures.
         """
         self.is_writable = True
         self.number = 0
@@ -68,6 +71,7 @@ class Spool:
         self._before_commit = crash_point("before_commit")
         self._open = open_journal
         self._trouble = trouble
+        self._times = times
         self._journal: Journal | None = None
         self._entries: queue.SimpleQueue[_Entry | Callable[[Journal], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="herald-journal", daemon=True)
@@ -104,6 +108,11 @@ class Spool:
         self._entries.put(None)
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    @property
+    def backlog(self) -> int:
+        """Return about how many entries wait to be kept."""
+        return self._entries.qsize() + len(self._owed)
 
     # --- the thread -------------------------------------------------------------------------------
 
@@ -153,7 +162,10 @@ class Spool:
         records = [record for entry in batch for record in entry.records]
         try:
             if records:
+                began = 0.0 if self._times is None else stopwatch()
                 self.number = self._opened().append(records, durable=any(entry.durable for entry in batch))
+                if self._times is not None:
+                    self._times.commit.observe(stopwatch() - began)
         except JournalError as error:
             self._failed(str(error))
             if len(batch) > 1:  # one record that has no room must not keep the others, exits among them, from being kept

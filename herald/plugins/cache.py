@@ -63,6 +63,9 @@ class CacheLayer:
         """Make the cache of one connector, or take the shared one."""
         self._name = services.name.partition(".middleware")[0]
         self._ttl = settings.ttl_seconds
+        labels = {"component": services.name}
+        self._asked = services.metrics.counter("cache_requests_total", "Calls that a cache could answer.", labels)
+        self._missed = services.metrics.counter("cache_misses_total", "Those that it could not, and passed on.", labels)
         self._shared = services.cache(settings.store) if settings.store is not None else None
         clock = services.clock.monotonic
         self.cache: SmartCache[Any, Any] = SmartCache(max_size=settings.max_size, clock=clock)
@@ -76,17 +79,22 @@ class CacheLayer:
         seconds = self._ttl.get(operation.method) if operation.cacheable else None
         if seconds is None:
             return proceed(call)
+        self._asked.add()
         if self._shared is not None:
             return self._from_shared(self._shared, call, proceed, seconds)
         # A stale price must never pass for a price; stale bars and terms are told by their own times.
         cache = self.cache if operation is Operation.QUOTE else self._forgiving
-        return cache.get_or_fetch(call, lambda: proceed(call), ttl_seconds=seconds)
+        return cache.get_or_fetch(call, lambda: self._fetch(call, proceed), ttl_seconds=seconds)
+
+    def _fetch(self, call: Call, proceed: Handler) -> object:
+        self._missed.add()
+        return proceed(call)
 
     def _from_shared(self, cache: Cache, call: Call, proceed: Handler, seconds: float) -> object:
         key = f"{self._name}:{call.operation.method}:{call.args!r}"
         answer = cache.get(key)
         if answer is MISSING:
-            answer = proceed(call)
+            answer = self._fetch(call, proceed)
             cache.set(key, answer, seconds)
         return answer
 

@@ -49,8 +49,12 @@ class RateLimiterLayer:
         self._refused = services.metrics.counter(
             "rate_limited_total", "Calls refused by a rate limiter.", {"component": services.name}
         )
+        self._waits = services.metrics.histogram(
+            "rate_limiter_wait_seconds", "How long calls waited for their turn.", {"component": services.name}
+        )
         self.limiter: SlidingWindowRateLimiter | TokenBucketRateLimiter
         clock = services.clock
+        self._monotonic = clock.monotonic
         if settings.kind == "window":
             self.limiter = SlidingWindowRateLimiter(
                 settings.max_calls,
@@ -75,10 +79,17 @@ class RateLimiterLayer:
         urgent = call.is_urgent
         # Who does not wait is spared what waiting needs; it is half the cost of the layer.
         wait, limiter = self._wait_seconds, self.limiter
-        if not (limiter.acquire(wait, urgent=urgent) if wait else limiter.allow_request(urgent=urgent)):
+        if not (self._acquired(wait, urgent) if wait else limiter.allow_request(urgent=urgent)):
             self._refused.add()
             raise RateLimitedError(self._name, self.limiter.wait_time(urgent=urgent))
         return proceed(call)
+
+    def _acquired(self, wait: float, urgent: bool) -> bool:
+        """Wait up to *wait* seconds for a place; return whether there was one."""
+        began = self._monotonic()
+        has_place = self.limiter.acquire(wait, urgent=urgent)
+        self._waits.observe(self._monotonic() - began)
+        return has_place
 
 
 @hookimpl

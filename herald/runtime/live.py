@@ -64,6 +64,7 @@ from herald.live.spool import Spool
 from herald.live.state import ACCOUNT, Change, StateFile, TokenOffice, TradingState, scope_of
 from herald.live.supervise import Heartbeat
 from herald.live.tags import client_tag
+from herald.live.timing import Times
 from herald.live.worker import Pace, Worker, WorkerClock
 from herald.model import (
     Account,
@@ -86,6 +87,7 @@ from herald.model import (
 from herald.results import EquityCurve, RunResult
 from herald.runtime.building import Builder, Outlet, StrategySetup, costs_of, enlist, seeded, series_of, setup_of
 from herald.runtime.control import RunControl
+from herald.runtime.measures import LiveMeasures
 from herald.simulator.broker import FillRules, Intrabar
 
 __all__ = ["LiveRun", "Surround", "Task"]
@@ -223,6 +225,7 @@ class LiveRun:
         self.standing = Standing()
         self.audit: AuditTrail | None = None
         self.metrics: MetricsStore | None = None
+        self._measures: LiveMeasures | None = None
         self._doubt = ""
         self.table_of: dict[str, str] = {}
         self.workers: dict[str, Worker] = {}
@@ -638,7 +641,8 @@ class LiveRun:
         """Make desk, reconciler, driver and workers, and bring the orders of earlier runs back."""
         plan, live = self.plan, self.plan.config.live
         engine = self.engine
-        self.spool = Spool(open_journal, self._journal_trouble)
+        times = None if self.metrics is None else Times(self.metrics)
+        self.spool = Spool(open_journal, self._journal_trouble, times)
         desks: dict[str, DeskAccount] = {}
         route = {strategy.name: strategy.connector for strategy in plan.strategies}
         self.desk = Desk(
@@ -651,6 +655,7 @@ class LiveRun:
             self._permit,
             request_seconds=live.request_seconds,
             chronicle=self._chronicle,
+            times=times,
         )
         route |= {name: table for names in (self._adopter_of, self.manual_of) for table, name in names.items()}
         self.reconciler = Reconciler(engine, self.desk, desks, self.table_of, clock, live.external, self.reduce, self._adopter_of)
@@ -668,6 +673,7 @@ class LiveRun:
             self._world.monotonic,
             lockstep=lockstep,
             pace=getattr(self._world, "pace", 1.0),
+            times=times,
         )
         self.desk.fills_after = dict(past.fills_after)
         for table, connector in connectors.items():
@@ -693,6 +699,21 @@ class LiveRun:
             self.workers[table] = worker
             hedging = self._accounts[table].mode is AccountMode.HEDGING
             desks[table] = DeskAccount(table, worker, connector.capabilities(), lambda: self._generation, hedging)
+        if self.metrics is not None:
+            self._measures = LiveMeasures(
+                self.metrics,
+                plan.mode,
+                engine,
+                self.desk,
+                self.reconciler,
+                self.driver,
+                self.spool,
+                self.workers,
+                self.state,
+                lambda: {**self._accounts, **self.driver.account},
+                clock,
+                self._world,
+            )
         ids = {table: account.id for table, account in self._accounts.items()}
         journal_id = journal.id  # asked once: the journal belongs to its thread from then on, which may close and reopen it
 
@@ -801,6 +822,8 @@ class LiveRun:
         self._wind_down()
         status = "failed" if self._errors or engine.failures else "interrupted" if interrupted else "completed"
         engine.emit(RunStopped(engine.now, status))
+        if self._measures is not None:
+            self._measures.take(self.standing)  # what the run leaves behind, whenever the last second was
         self.spool.write((RunEnded(engine.now, status),), durable=True)
         return status
 
@@ -811,6 +834,8 @@ class LiveRun:
         if self.audit is not None:
             self._watch_audit(self.audit)
         self._measure()
+        if self._measures is not None:
+            self._measures.take(self.standing)
         generation = self.state.check()
         if generation != self._generation:
             self._changed(generation)

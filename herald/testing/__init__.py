@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from herald.testing.contracts.exits import ExitRuleContract
     from herald.testing.contracts.formats import DataFormatContract
     from herald.testing.contracts.journal import JournalContract, sample_records
+    from herald.testing.contracts.metrics import MetricsStoreContract
     from herald.testing.contracts.middleware import MiddlewareContract
     from herald.testing.contracts.observer import ObserverContract
     from herald.testing.contracts.risk import RiskCheckContract
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from herald.testing.events import sample_events
     from herald.testing.exits import ExitStand
     from herald.testing.market import make_bars, make_instrument, make_services, make_walk
+    from herald.testing.metrics import FakeMetrics
     from herald.testing.run import Asked, StrategyRun, Target, run_strategy
     from herald.testing.views import FakeRiskView
 
@@ -34,8 +36,10 @@ __all__ = [
     "ExitRuleContract",
     "ExitStand",
     "FakeClock",
+    "FakeMetrics",
     "FakeRiskView",
     "JournalContract",
+    "MetricsStoreContract",
     "MiddlewareContract",
     "ObserverContract",
     "RiskCheckContract",
@@ -59,8 +63,10 @@ _MODULES = {
     "ExitRuleContract": "contracts.exits",
     "ExitStand": "exits",
     "FakeClock": "clock",
+    "FakeMetrics": "metrics",
     "FakeRiskView": "views",
     "JournalContract": "contracts.journal",
+    "MetricsStoreContract": "contracts.metrics",
     "MiddlewareContract": "contracts.middleware",
     "ObserverContract": "contracts.observer",
     "RiskCheckContract": "contracts.risk",

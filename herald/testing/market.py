@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 
 from herald.clock import Clock, parse_time
-from herald.contracts import Cache, DataFormat, Services
+from herald.contracts import Cache, DataFormat, Metrics, NoMetrics, Services
 from herald.model import BarSeries, Event, Instrument, Timeframe
 from herald.testing.clock import FakeClock
 
@@ -130,8 +130,9 @@ def make_services(
     cache_folder: str = ".herald-cache",
     formats: Mapping[str, DataFormat] | None = None,
     caches: Mapping[str, Cache] | None = None,
+    metrics: Metrics | None = None,
 ) -> Services:
-    """Return what a component is built with; *emit* receives its events, which are dropped otherwise."""
+    """Return what a component is built with; *emit* receives its events, which are dropped otherwise, *metrics* its counts."""
     known = dict(caches or {})
     return Services(
         name,
@@ -141,6 +142,7 @@ def make_services(
         base,
         cache_folder,
         formats or {},
+        metrics or NoMetrics(),
         cache=known.__getitem__,
     )
 

@@ -33,6 +33,11 @@ class TestHealthMonitor(MiddlewareContract):
     settings = _settings()
 
 
+class TestMetrics(MiddlewareContract):
+    component, _settings = component("metrics")
+    settings = _settings()
+
+
 class TestRateLimiter(MiddlewareContract):
     component, _settings = component("rate_limiter")
     settings = _settings()

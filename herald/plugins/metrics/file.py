@@ -47,14 +47,10 @@ class TextFile:
         if self._thread is not None:
             self._thread.join(self._seconds)
         if is_first:
-            self._write()
+            self.write()
 
-    def _run(self) -> None:
-        self._write()
-        while not self._ending.wait(self._seconds):
-            self._write()
-
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Write it now; what cannot be written is told."""
         path = self._path
         part = path.with_name(f".{path.name}.{os.getpid()}")
         try:
@@ -68,3 +64,8 @@ class TextFile:
             if not self._is_told:
                 self._is_told = True
                 self._tell("metrics_file", f"the metrics cannot be written to {str(path)!r}: {error.strerror or error}")
+
+    def _run(self) -> None:
+        self.write()
+        while not self._ending.wait(self._seconds):
+            self.write()

@@ -139,7 +139,6 @@ class Tally:
         if link is None:
             labels, metrics = {"connector": connector}, self._metrics
             handles = {
-                "up": metrics.gauge("connector_connected", "1 while the connection stands and is reconciled.", labels),
                 "lost": metrics.counter("disconnects_total", "Connections lost.", labels),
                 "back": metrics.counter("reconnects_total", "Connections that came back.", labels),
                 "mtbf": metrics.gauge("connector_mtbf_seconds", "Mean time that a connection stood before it was lost.", labels),
@@ -159,7 +158,6 @@ class Tally:
             link.handles["back"].add()
             link.handles["mttr"].set(link.down / link.repairs)
         link.is_up, link.since = True, now
-        link.handles["up"].set(1.0)
 
     def _disconnected(self, event: Disconnected) -> None:
         link = self._link(event.connector)
@@ -169,6 +167,5 @@ class Tally:
         link.failures += 1
         link.up += now - link.since
         link.is_up, link.since = False, now
-        link.handles["up"].set(0.0)
         link.handles["lost"].add()
         link.handles["mtbf"].set(link.up / link.failures)
