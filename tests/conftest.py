@@ -23,7 +23,6 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
 def _no_secrets_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget after every test which secrets it loaded; for the process of a user they are protected up to its end."""
     monkeypatch.setattr(redaction, "_forms", ())
-    monkeypatch.setattr(redaction, "_raw_forms", ())
 
 
 @pytest.fixture

@@ -236,6 +236,8 @@ def _text(value: object, key: str = "") -> str:
         return MASK
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_text, value)) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}={_text(one, str(name))}" for name, one in value.items()) + "}"
     if isinstance(value, Settings):
         return "{" + ", ".join(_shown(value)) + "}"
     return str(value)

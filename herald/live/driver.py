@@ -43,6 +43,7 @@ from herald.model import (
     Quote,
     SystemEvent,
 )
+from herald.utils.redaction import redact_packed
 
 __all__ = ["Driver", "Errand", "Housekeeping"]
 
@@ -371,7 +372,7 @@ class Driver:
         past.numbers.update({runner.name: runner.orders for runner in engine.runners})
         self._desk.note(past)
         past.accounts.update({table: (one.server, one.id) for table, one in self.account.items()})
-        state = msgspec.msgpack.encode(past.trimmed())
+        state = redact_packed(msgspec.msgpack.encode(past.trimmed()))
         self._spool.run(lambda journal: self._snapshot_of(journal, state))
 
     def _snapshot_of(self, journal: Journal, state: bytes) -> None:

@@ -39,6 +39,7 @@ from herald.model import (
 )
 from herald.simulator.broker import FillRules, Simulator, Waiting
 from herald.simulator.costs import Costs
+from herald.utils.redaction import redact_packed
 
 __all__ = ["PaperBook", "PaperConnector"]
 
@@ -114,19 +115,22 @@ class PaperBook:
 
     def order(self, order: Order) -> None:
         """Keep an order in its last state."""
-        data = msgspec.msgpack.encode(order)
+        data = redact_packed(msgspec.msgpack.encode(order))
         row = (order.id, order.request.client_tag, order.time, data)
         self._db.execute("INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?)", row)
 
     def fill(self, fill: Fill, rate: float, now: int) -> None:
         """Keep a fill."""
-        row = (fill.time, msgspec.msgpack.encode(_FillRow(fill, rate, now)))
+        row = (fill.time, redact_packed(msgspec.msgpack.encode(_FillRow(fill, rate, now))))
         self._db.execute("INSERT INTO fills (time, data) VALUES (?, ?)", row)
 
     def rests(self, resting: Sequence[Waiting]) -> None:
         """Keep what rests, in the order of placement."""
         self._db.execute("DELETE FROM resting")
-        rows = [(one.request.id, one.request.client_tag, place, msgspec.msgpack.encode(one)) for place, one in enumerate(resting)]
+        rows = [
+            (one.request.id, one.request.client_tag, place, redact_packed(msgspec.msgpack.encode(one)))
+            for place, one in enumerate(resting)
+        ]
         self._db.executemany("INSERT INTO resting VALUES (?, ?, ?, ?)", rows)
 
     def orders(self) -> list[Order]:

@@ -1,7 +1,8 @@
 """No secret in text: what was loaded as one is replaced wherever it would be written, in whatever form it got there.
 
-`protect` remembers a value, `redact` replaces it: as it is, in base64 at any offset, in hexadecimal, percent-encoded, and with
-the escapes of JSON, HTML and Python. What a program writes to its terminal goes through `RedactingStream`.
+`protect` remembers a value, `redact` replaces it: as it is, with the escapes of JSON, Python, HTML and URLs, one upon the other
+as they may come, in base64 at any offset, and in hexadecimal. What a program writes to its terminal goes through
+`RedactingStream`.
 
 What this cannot do: recognise a value of fewer than six characters, or one that was cut up, encrypted or spelt backwards.
 Code that wants to give a secret away does so; see docs/SECURITY.md.
@@ -10,25 +11,23 @@ Code that wants to give a secret away does so; see docs/SECURITY.md.
 from __future__ import annotations
 
 import base64
-import html
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from threading import Lock
 from typing import Any, TextIO, TypeVar
-from urllib.parse import quote, quote_plus
+
+import msgspec
 
 __all__ = [
     "MASK",
     "SHORTEST",
     "RedactingStream",
-    "child_environment",
-    "holds_secret",
     "is_secret_name",
     "protect",
     "redact",
+    "redact_packed",
     "redact_values",
 ]
 
@@ -40,44 +39,66 @@ SHORTEST = 6
 """Characters; anything shorter would be found inside words and numbers that say something else."""
 _SHORTEST_LINE = 12
 """Characters of one line of a longer secret, such as a key in PEM, that is recognised by itself."""
+_SHORTEST_CORE = 4
 _NAMES = re.compile(
     r"(?:.*[_.-])?(?:password|passwd|passphrase|pwd|secret|token|api_?key|private_?key|access_?key|authorization)", re.I
 )
+_BLANK = (  # texts are put on one line, and a form writes + for a blank
+    r"(?:[ \t-\r+]|\\+(?:[nrtvf]|(?:x|u00)(?:20|0[9a-dA-D]))|%(?:25)*(?:20|0[9a-dA-D])|&(?:amp;)*#(?:32|9|1[0-3]);)+"
+)
+_LETTERS = {"\a": "a", "\b": "b", "\0": "0", "\x1b": "e"}
+"""Of escapes such as ``\\b``."""
+_ENTITIES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
+
+
+class _Form:
+    """One way in which a secret may stand in a text."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+        run = max(re.findall(r"[A-Za-z0-9]+", value), key=len, default="")
+        # Letters and digits are never escaped: where these do not stand, nothing else need be looked for.
+        self.core = run if len(run) >= _SHORTEST_CORE else ""
+        self.raw = self.core.encode()
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """What the value looks like behind any number of escapes; made when it is first needed."""
+        return re.compile("".join(_escaped(self.value)))
+
 
 # The one thing in Herald that belongs to a whole process: a traceback printed at its end no longer knows which run, config or
 # plugin loaded what is in it. Replaced as a whole and never shortened, so that readers need no lock.
-_forms: tuple[str, ...] = ()
-_raw_forms: tuple[bytes, ...] = ()
+_forms: tuple[_Form, ...] = ()
 _adding = Lock()
 
 
 def protect(value: str) -> None:
     """Remember *value*, so that `redact` replaces it from now on in this process; one that is too short is left alone."""
-    global _forms, _raw_forms
-    if len(value) < SHORTEST or value in _forms:
-        return
-    new = {one for one in _spellings(value) if len(one) >= SHORTEST}
+    global _forms
     with _adding:
-        _forms = tuple(sorted({*_forms, *new}, key=lambda one: (-len(one), one)))
-        _raw_forms = tuple(one.encode("utf-8", "surrogatepass") for one in _forms)
+        known = {form.value: form for form in _forms}
+        if len(value) < SHORTEST or value in known:
+            return
+        known |= {one: _Form(one) for one in _spellings(value) if len(one) >= SHORTEST and one not in known}
+        _forms = tuple(sorted(known.values(), key=lambda one: (-len(one.value), one.value)))
 
 
 def redact(text: str) -> str:
     """Return *text* with `MASK` in place of every secret that was loaded; costs nothing where none was."""
     for form in _forms:
-        if form in text:
-            text = text.replace(form, MASK)
+        if form.core in text:
+            text = form.pattern.sub(MASK, text)
     return text
 
 
-def holds_secret(data: bytes) -> bool:
-    """Return whether *data*, text in UTF-8 between other things, holds what `redact` would replace."""
-    return any(form in data for form in _raw_forms)
-
-
-def child_environment() -> dict[str, str]:
-    """Return the variables that a child process is to be given: those of this one that hold no secret that was loaded."""
-    return {name: value for name, value in os.environ.items() if redact(value) == value}
+def redact_packed(data: bytes) -> bytes:
+    """Return *data*, a value in MessagePack, with its texts redacted; the very same bytes where there is nothing to hide."""
+    if not any(form.raw in data for form in _forms):
+        return data
+    plain = msgspec.msgpack.decode(data)
+    redacted = redact_values(plain)
+    return data if redacted == plain else msgspec.msgpack.encode(redacted)
 
 
 def redact_values(value: T) -> T:
@@ -140,18 +161,12 @@ def _shown(key: object, value: Any) -> Any:
 
 
 def _spellings(value: str) -> Iterator[str]:
-    """Yield the forms in which *value* may stand in a text."""
-    lines = [line for line in value.splitlines() if len(line) >= _SHORTEST_LINE]
-    for one in dict.fromkeys([value, value.strip(), " ".join(value.split()), *lines]):
+    """Yield *value*, its longer lines, and what they are in base64 and hexadecimal."""
+    lines = [line.strip() for line in value.splitlines() if len(line.strip()) >= _SHORTEST_LINE]
+    for one in dict.fromkeys([value, value.strip(), *lines]):
         yield one
         data = one.encode("utf-8", "surrogatepass")
-        escaped = json.dumps(one)[1:-1]
-        yield from (escaped, json.dumps(one, ensure_ascii=False)[1:-1], json.dumps(escaped)[1:-1])
-        yield from (repr(one)[1:-1], repr(data)[2:-1], ascii(one)[1:-1])
-        yield from (html.escape(one), html.escape(one, quote=False), html.escape(one).replace("&#x27;", "&#39;"))
         yield from (data.hex(), data.hex().upper())
-        for percent in (quote(data, safe=""), quote(data), quote_plus(data)):
-            yield from (percent, re.sub("%..", lambda found: found[0].lower(), percent))
         for text in _base64(data):
             yield from (text, text.replace("+", "-").replace("/", "_"))
 
@@ -163,3 +178,36 @@ def _base64(data: bytes) -> Iterator[str]:
         text = base64.b64encode(bytes(before) + data).decode().rstrip("=")
         begin = (before * 8 + 5) // 6
         yield text[begin:] if (before + len(data)) % 3 == 0 else text[begin:-1]
+
+
+def _escaped(value: str) -> Iterator[str]:
+    """Yield a regular expression for each part of *value*: one character, or a run of blanks or backslashes."""
+    before = r"\\*"
+    for part in re.findall(r"[ \t-\r]+|\\+|.", value, re.DOTALL):
+        if part.isascii() and part.isalnum():
+            yield part
+        elif part[0] == "\\":
+            yield r"(?:\\|%(?:25)*5[cC]|&(?:amp;)*#(?:92|[xX]5[cC]);)+"
+        elif part[0] in " \t\n\v\f\r":
+            yield _BLANK
+        else:
+            yield f"{before}(?:{'|'.join(_choices(part))})"
+        # What may begin with a backslash stands behind one only once, or a row of them would be divided in every possible way.
+        before = "" if part[0] == "\\" else r"\\*"
+
+
+def _choices(one: str) -> Iterator[str]:
+    """Yield what a character that is no letter or digit of ASCII may look like behind backslashes, if any; the longest first."""
+    data, code = one.encode("utf-8", "surrogatepass"), ord(one)
+    units = one.encode("utf-16-be", "surrogatepass")
+    name = f"|{_ENTITIES[one]}" if one in _ENTITIES else ""
+    yield "".join(f"%(?:25)*(?i:{byte:02x})" for byte in data)
+    yield r"\\+".join(f"u(?i:{units[at : at + 2].hex()})" for at in range(0, len(units), 2))
+    yield r"\\+".join(f"x(?i:{byte:02x})" for byte in data)
+    yield f"U(?i:{code:08x})"
+    if code < 256:
+        yield f"x(?i:{code:02x})"
+    yield f"&(?:amp;)*(?:#0*{code}|#[xX]0*(?i:{code:x}){name});"
+    if one in _LETTERS:
+        yield _LETTERS[one]
+    yield re.escape(one)

@@ -12,7 +12,7 @@ from herald.errors import JournalError
 from herald.model import CancelIntended, Intended, ModifyIntended, OrderChanged, Record, Traded
 from herald.model import record as records
 from herald.utils.hash_chain import HashChain
-from herald.utils.redaction import holds_secret, redact, redact_values
+from herald.utils.redaction import redact, redact_packed
 
 __all__ = ["KINDS", "Columns", "chain_start", "columns", "decode", "encode", "link"]
 
@@ -45,9 +45,7 @@ def encode(record: Record) -> bytes:
     if type(record) not in KINDS:
         raise ValueError(f"{type(record).__name__} is no kind of record; there are {', '.join(KINDS.values())}")
     try:
-        body = _encoder.encode(record)
-        if holds_secret(body):
-            body = _encoder.encode(redact_values(msgspec.msgpack.decode(body)))
+        body = redact_packed(_encoder.encode(record))
         _decoder.decode(body)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{type(record).__name__} cannot be kept: {error}") from error
