@@ -15,7 +15,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -76,6 +76,7 @@ __all__ = ["TIMEFRAMES", "MT5Connector"]
 _TYPES = frozenset({OrderType.MARKET, OrderType.LIMIT, OrderType.STOP})
 _DEAL, _PENDING, _SLTP, _MODIFY, _REMOVE = 1, 5, 6, 7, 8
 _HEDGING, _REAL = 2, 2
+_BAD_VOLUME, _BAD_PRICE, _BAD_STOPS = 10014, 10015, 10016
 _LOST = (-10001, -10002, -10004)
 _UNSENT = (-2, -10001, -10004, -8)
 """Codes with which an order provably did not leave the terminal."""
@@ -83,6 +84,7 @@ _TAG = re.compile(r"[a-z2-7]{18}")
 """What a client tag of Herald's looks like; a comment of anybody else's does not."""
 _STARTS = {"module": "module", "options": "module_options", "python": "python"}
 """Settings by what keeps the terminal process from starting for good."""
+_NO_PRICE = "its market may be closed, or the broker sends none: look for it in the terminal's Market Watch"
 _PAGE_BARS = 20_000
 _DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 _SWAPS = {
@@ -119,6 +121,43 @@ _STATUS = {
     6: OrderStatus.EXPIRED,
 }
 _KINDS = {0: OrderType.MARKET, 1: OrderType.MARKET, 2: OrderType.LIMIT, 3: OrderType.LIMIT, 4: OrderType.STOP, 5: OrderType.STOP}
+
+
+class _Flag(NamedTuple):
+    """One of the permissions that trading needs, and what to do where it is missing."""
+
+    name: str
+    is_set: Callable[[TerminalInfo, AccountInfo], bool]
+    remedy: str
+
+
+_FLAGS = (
+    _Flag(
+        "terminal connected",
+        lambda terminal, account: terminal.connected,
+        "the terminal has no connection to the trade server; look at its journal",
+    ),
+    _Flag(
+        "Python API allowed",
+        lambda terminal, account: not terminal.tradeapi_disabled,
+        "the terminal blocks trading through the Python API; clear that option under Tools, Options, Expert Advisors",
+    ),
+    _Flag(
+        "Algo Trading button",
+        lambda terminal, account: terminal.trade_allowed,
+        "the Algo Trading button of the terminal is off; press it (it goes off when the account is changed)",
+    ),
+    _Flag(
+        "account may trade",
+        lambda terminal, account: account.trade_allowed,
+        "the broker does not let this account trade (an investor password, or a closed account); log in with the main password",
+    ),
+    _Flag(
+        "programs may trade",
+        lambda terminal, account: account.trade_expert,
+        "the broker does not let programs trade on this account; ask it",
+    ),
+)
 
 
 class MT5Connector:
@@ -240,18 +279,11 @@ class MT5Connector:
         told["build"] = 0 if self._terminal is None else self._terminal.build
         return told
 
-    def permissions(self) -> dict[str, bool]:
-        """Return the five flags that must all be set before anything can be traded; see `trouble`."""
+    def permissions(self) -> dict[str, str]:
+        """Return the five flags that must all be set before anything can be traded: what to do where one is not, else nothing."""
         terminal: TerminalInfo = self._value("terminal_info")
         account: AccountInfo = self._value("account_info")
-        self._terminal, self._account = terminal, account
-        return {
-            "terminal connected": terminal.connected,
-            "Algo Trading button": terminal.trade_allowed,
-            "Python API allowed": not terminal.tradeapi_disabled,
-            "account may trade": account.trade_allowed,
-            "programs may trade": account.trade_expert,
-        }
+        return {flag.name: "" if flag.is_set(terminal, account) else flag.remedy for flag in _FLAGS}
 
     def listed(self, pattern: str) -> Sequence[SymbolInfo]:
         """Return the broker's symbols that a mask with ``*`` lets through."""
@@ -343,7 +375,8 @@ class MT5Connector:
                 raise self._wrong("pipe", f"there is no terminal at {settings.path!r} {text}", "path", hint)
             raise self._wrong("pipe", f"no terminal was found {text}", "path", hint)
         if code == -10005:
-            raise NotSent(f"sync: the terminal runs and is not connected to the trade server yet {text}")
+            what = f"sync: the terminal runs and is not connected to the trade server yet {text}"
+            raise NotSent(f"{what}; look at its journal and at the network")
         raise NotSent(f"pipe: the terminal cannot be reached {text}")
 
     def _wrong(self, stage: str, what: str, key: str, hint: str = "") -> ConfigError:
@@ -414,24 +447,13 @@ class MT5Connector:
     # --- permission and clock ---------------------------------------------------------------------
 
     def trouble(self) -> str:
-        """Return why nothing can be traded now, with the remedy; empty where everything can.
-
-        Five flags must agree: the terminal is connected, its Algo Trading button is on, its option against the Python API is off,
-        and the broker lets the account trade, and trade by programs.
-        """
+        """Return why nothing can be traded now, with the remedy; empty where everything can: five flags and the clock agree."""
         terminal, account = self._terminal, self._account
         if terminal is None or account is None:
             return "not connected"
-        if not terminal.connected:
-            return "the terminal has no connection to the trade server"
-        if terminal.tradeapi_disabled:
-            return "the terminal blocks trading through the Python API; clear that option under Tools, Options, Expert Advisors"
-        if not terminal.trade_allowed:
-            return "the Algo Trading button of the terminal is off; press it (it goes off when the account is changed)"
-        if not account.trade_allowed:
-            return "the broker does not let this account trade (an investor password, or a closed account)"
-        if not account.trade_expert:
-            return "the broker does not let programs trade on this account; ask it"
+        for flag in _FLAGS:
+            if not flag.is_set(terminal, account):
+                return flag.remedy
         return self.server_clock.trouble
 
     def _watch(self) -> AccountInfo:
@@ -461,6 +483,13 @@ class MT5Connector:
                 stamps.append(reply.value.time_msc * 1_000_000)
         self.server_clock.learn(stamps, self._clock.now())
         self._looked = self._clock.monotonic()
+
+    def _shown(self, moment: int) -> int:
+        """Return the seconds that the server's clock shows at nanoseconds UTC."""
+        try:
+            return self.server_clock.to_server(moment) // SECOND
+        except ValueError as error:
+            raise NotConnected(f"clock: {error}") from error
 
     def _utc(self, shown: int) -> int:
         """Return nanoseconds UTC of the server's nanoseconds."""
@@ -552,7 +581,7 @@ class MT5Connector:
         self._select([symbol])
         tick: Tick = self._value("symbol_info_tick", self._theirs(symbol))
         if not tick.time:
-            raise DataError(f"{symbol} has no price yet; the market may be closed")
+            raise DataError(f"{symbol} has no price yet; {_NO_PRICE}")
         return self._quote(symbol, tick)
 
     def _quote(self, symbol: str, tick: Tick) -> Quote:
@@ -600,7 +629,7 @@ class MT5Connector:
             if bounds is None:
                 reply = self._call("copy_rates_from_pos", name, code, 0, max(min(limit, 100_000) - 1, 1), seconds=seconds)
             else:
-                start, until = (max(self.server_clock.to_server(one) // SECOND, 1) for one in bounds)
+                start, until = (max(self._shown(one), 1) for one in bounds)
                 reply = self._pages(name, code, start, until, seconds)
             found = reply.value
             count = -1 if found is None else len(found)
@@ -719,11 +748,7 @@ class MT5Connector:
 
     def _history(self, function: str, since: int) -> Sequence[Any]:
         """Return deals or orders from *since* (nanoseconds UTC) on."""
-        try:
-            start = self.server_clock.to_server(max(since, 0)) // SECOND
-        except ValueError as error:
-            raise NotConnected(f"clock: {error}") from error
-        return self._asked(function, start)
+        return self._asked(function, self._shown(max(since, 0)))
 
     def _asked(self, function: str, start: int) -> Sequence[Any]:
         """Return deals or orders from *start* (seconds of the server's clock) to two days ahead of it, whatever its zone."""
@@ -896,7 +921,7 @@ class MT5Connector:
             form["type_filling"] = tries[0]
             if kind is OrderType.MARKET:
                 form["price"] = self._price(request, info, first)
-            code, answer = self._try(form)
+            code, answer = self._try(form, info)
             if is_success(code) and answer is not None:
                 self._fillings[request.symbol, kind, timed] = tries[0]
                 ticket = answer.order or self._ticket_of(answer)
@@ -910,8 +935,7 @@ class MT5Connector:
             if is_requote(code) and requotes < self._settings.requotes and kind is OrderType.MARKET:
                 requotes += 1
                 continue
-            comment = "" if answer is None else answer.comment
-            raise RejectedError(name_of(code), explain(code, comment))
+            raise _refusal(code, "" if answer is None else answer.comment, info)
 
     def _form(self, request: OrderRequest, info: SymbolInfo, tag: str) -> dict[str, Any]:
         """Return the request as the package takes it: floats that are floats, and no key without a value."""
@@ -940,7 +964,7 @@ class MT5Connector:
             form["position"] = self._position_against(request)
         if request.expires is not None:
             form["type_time"] = 2
-            form["expiration"] = self.server_clock.to_server(request.expires) // SECOND
+            form["expiration"] = self._shown(request.expires)
         elif request.time_in_force is TimeInForce.DAY and request.type is not OrderType.MARKET:
             form["type_time"] = 1
         return form
@@ -976,7 +1000,7 @@ class MT5Connector:
         """
         tick: Tick = self._value("symbol_info_tick", info.name)
         if not tick.time:
-            raise RejectedError("no_prices", f"{request.symbol} has no price; the market may be closed")
+            raise RejectedError("no_prices", f"{request.symbol} has no price; {_NO_PRICE}")
         buys = request.side is Side.BUY
         price = tick.ask if buys else tick.bid
         budget = self._settings.slippage_points
@@ -988,7 +1012,7 @@ class MT5Connector:
                 raise RejectedError("slippage", text)
         return price
 
-    def _try(self, form: dict[str, Any]) -> tuple[int, OrderSendResult | None]:
+    def _try(self, form: dict[str, Any], info: SymbolInfo) -> tuple[int, OrderSendResult | None]:
         """Check and send a request once; return the server's code and answer.
 
         Raises:
@@ -1001,7 +1025,7 @@ class MT5Connector:
             if check.retcode:
                 if check.retcode == 10030 or is_requote(check.retcode):
                     return check.retcode, None
-                raise RejectedError(name_of(check.retcode), explain(check.retcode, check.comment))
+                raise _refusal(check.retcode, check.comment, info)
         answer = self._send(form)
         return answer.retcode, answer
 
@@ -1067,7 +1091,7 @@ class MT5Connector:
                 what = f"MetaTrader 5 cannot change the volume of order {ticket}; withdraw it and send another"
                 raise RejectedError("volume_fixed", what)
             if request.expires is not None:
-                form |= {"type_time": 2, "expiration": self.server_clock.to_server(request.expires) // SECOND}
+                form |= {"type_time": 2, "expiration": self._shown(request.expires)}
         else:
             name = info.name
             held = [one for one in self._positions() if one.identifier == ticket or (not self._hedges() and one.symbol == name)]
@@ -1076,7 +1100,7 @@ class MT5Connector:
             form = {"action": _SLTP, "position": held[0].ticket, "symbol": name, **levels}
         answer = self._send(form)
         if not is_success(answer.retcode) and answer.retcode != 10025:
-            raise RejectedError(name_of(answer.retcode), explain(answer.retcode, answer.comment))
+            raise _refusal(answer.retcode, answer.comment, info)
 
     def _hedges(self) -> bool:
         return self._account is not None and _mode(self._account) is AccountMode.HEDGING
@@ -1095,6 +1119,18 @@ class MT5Connector:
         if is_success(answer.retcode) or answer.retcode == 10035 or not self._value("orders_get", ticket=ticket):
             return
         raise RejectedError(name_of(answer.retcode), explain(answer.retcode, answer.comment))
+
+
+def _refusal(code: int, comment: str, info: SymbolInfo) -> RejectedError:
+    """Return the error for an order that the server refuses, with the terms of the symbol that it broke."""
+    text = explain(code, comment)
+    if code == _BAD_VOLUME:
+        text += f"; {info.name} takes {info.volume_min:g} to {info.volume_max:g} lots in steps of {info.volume_step:g}"
+    elif code in (_BAD_PRICE, _BAD_STOPS):
+        away = max(info.trade_stops_level, 1) * info.point
+        step = info.trade_tick_size or info.point
+        text += f"; {info.name} has steps of {step:.{info.digits}f}, and levels keep {away:.{info.digits}f} away from its price"
+    return RejectedError(name_of(code), text)
 
 
 def _identity(account: AccountInfo) -> str:

@@ -62,6 +62,9 @@ def examine(name: str, connector: MT5Connector) -> Report:
             continue
         found = _tried(work)
         is_broken = found is not None
+        if stage == "clock" and not is_broken and connector.server_clock.trouble:
+            stages.append(Line(stage, "warning", "reached, and in doubt; see below"))
+            continue
         stages.append(Line(stage, "ok" if found is None else "failed", found or ""))
     if is_broken:
         return report
@@ -78,10 +81,7 @@ def examine(name: str, connector: MT5Connector) -> Report:
         Line("money", "ok", f"{account.equity:,.2f} {account.currency} equity, {account.margin_free:,.2f} free"),
     ]
     flags = connector.permissions()
-    trouble = connector.trouble()
-    report.sections["permission"] = [
-        Line(flag, "ok" if is_set else "failed", "" if is_set else trouble) for flag, is_set in flags.items()
-    ]
+    report.sections["permission"] = [Line(flag, "failed" if remedy else "ok", remedy) for flag, remedy in flags.items()]
     report.sections["clock"] = [_clock(connector)]
     report.sections["what works"] = _works(connector)
     return report

@@ -79,7 +79,9 @@ class MT5Settings(Settings):
             if not (host and port.isdigit() and 0 < int(port) < 65_536):
                 raise ValueError(f"address {self.address!r} is none; write host:port, such as 127.0.0.1:5005")
             if self.token is None:
-                raise ValueError("token is missing; a served terminal process answers only who knows its token")
+                raise ValueError(
+                    'token is missing; a served terminal process answers only who knows it: write token = "secret:mt5_token"'
+                )
         if self.password is not None and self.login is None:
             raise ValueError("password is stated without login; state both, or neither")
         return self
