@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -19,6 +19,7 @@ from fastapi import FastAPI, Header, Query, Request, WebSocket, WebSocketDisconn
 from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
@@ -215,6 +216,7 @@ class _Application:
         app.add_exception_handler(RequestValidationError, self._invalid)
         app.add_exception_handler(HTTPException, self._not_found)
         app.add_exception_handler(Exception, self._broken)
+        self._checked = self._checking()
         self._reads()
         self._acts()
         self._access()
@@ -247,7 +249,7 @@ class _Application:
 
         def register(endpoint: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
             name = endpoint.__name__.strip("_")
-            self.app.add_api_route(
+            self.app.router.add_api_route(
                 path,
                 endpoint,
                 methods=[method],
@@ -255,11 +257,34 @@ class _Application:
                 response_model=None,
                 responses=answers,
                 operation_id=name,
+                route_class_override=self._checked,
                 openapi_extra={} if scope == PUBLIC else {"security": [{"key": []}, {"session": []}], "x-scope": scope},
             )
             return endpoint
 
         return register
+
+    def _checking(self) -> type[APIRoute]:
+        """Return the kind of route that asks who is there before it looks at anything that was sent."""
+        policies, find = self.policies, self._caller
+
+        class Checked(APIRoute):
+            """A route behind its policy."""
+
+            def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+                """Return what serves a request."""
+                serve = super().get_route_handler()
+
+                async def handle(request: Request) -> Response:
+                    method = request.method
+                    scope = policies[method, self.path]
+                    if scope != PUBLIC:
+                        request.state.caller = find(request, scope, changes=method != "GET")
+                    return await serve(request)
+
+                return handle
+
+        return Checked
 
     def _caller(self, request: Request | WebSocket, scope: str, *, changes: bool) -> Caller:
         """Return who asks, if that may do what needs *scope*.
@@ -281,9 +306,7 @@ class _Application:
             if changes and not _equal(request.headers.get("x-csrf-token", ""), csrf):
                 raise AccessError(403, "forged", "a request of a browser that changes something must repeat its X-CSRF-Token")
         self._gate.count(caller)
-        if scope not in caller.scopes:
-            able = ", ".join(role for role, scopes in ROLES.items() if scope in scopes)
-            raise AccessError(403, "not_allowed", f"the role {caller.role} may not do that; it needs {scope!r}, as have: {able}")
+        _demand(caller, scope)
         return caller
 
     # --- reading ----------------------------------------------------------------------------------
@@ -307,18 +330,15 @@ class _Application:
 
         @self.route("GET", "/api/v1/orders", "read", schema="OrdersAnswer", errors=(422,))
         async def list_orders(
-            request: Request,
             state: Literal["working", "ended"] = "working",
             limit: Annotated[int, Query(ge=1, le=2_000)] = 500,
         ) -> Response:
             """List the working orders, or the last ones that are at an end."""
-            self._caller(request, "read", changes=False)
             return _json(model.json("orders") if state == "working" else model.ended_orders(limit))
 
         @self.route("GET", "/api/v1/orders/{order}", "read", schema="Order", errors=(404, 422))
-        async def get_order(request: Request, order: Annotated[str, InPath(max_length=100)]) -> Response:
+        async def get_order(order: Annotated[str, InPath(max_length=100)]) -> Response:
             """Show one order, working or lately ended."""
-            self._caller(request, "read", changes=False)
             body = model.order(order)
             if body is None:
                 raise AccessError(404, "unknown_order", "there is no such order, or it ended too long ago; see the journal")
@@ -326,29 +346,24 @@ class _Application:
 
         @self.route("GET", "/api/v1/fills", "read", schema="FillsAnswer", errors=(422,))
         async def list_fills(
-            request: Request,
             symbol: Annotated[str | None, Query(max_length=100)] = None,
             limit: Annotated[int, Query(ge=1, le=2_000)] = 500,
         ) -> Response:
             """List the last fills of the run, oldest first."""
-            self._caller(request, "read", changes=False)
             return _json(model.fills(limit, symbol))
 
         @self.route("GET", "/api/v1/series", "read", schema="SeriesListAnswer")
-        async def list_series(request: Request) -> Response:
+        async def list_series() -> Response:
             """List the series that the run keeps."""
-            self._caller(request, "read", changes=False)
             return _json(model.charts())
 
         @self.route("GET", "/api/v1/series/{symbol}", "read", schema="SeriesAnswer", errors=(404, 422))
         async def get_series(
-            request: Request,
             symbol: Annotated[str, InPath(max_length=100)],
             timeframe: Annotated[str | None, Query(max_length=10)] = None,
             bars: Annotated[int, Query(ge=1, le=20_000)] = 500,
         ) -> Response:
             """Return the last bars of a symbol with the indicators over them."""
-            self._caller(request, "read", changes=False)
             body = model.chart(symbol, timeframe, bars)
             if body is None:
                 raise AccessError(404, "unknown_series", "the run has no such series; list them at /api/v1/series")
@@ -356,25 +371,21 @@ class _Application:
 
         @self.route("GET", "/api/v1/logs", "read", schema="LogAnswer", errors=(422,))
         async def list_logs(
-            request: Request,
             after: Annotated[int, Query(ge=0, le=2**53)] = 0,
             level: Literal["INFO", "WARNING", "ERROR"] = "INFO",
             limit: Annotated[int, Query(ge=1, le=2_000)] = 200,
         ) -> Response:
             """Return the last lines of the run's log behind a number."""
-            self._caller(request, "read", changes=False)
             return _json(model.log(after, level, limit))
 
         @self.route("GET", "/api/v1/runs", "read", schema="RunsAnswer")
-        async def list_runs(request: Request) -> Response:
+        async def list_runs() -> Response:
             """List finished runs, the newest first."""
-            self._caller(request, "read", changes=False)
             return _json(await asyncio.to_thread(self._runs.listed))
 
         @self.route("GET", "/api/v1/runs/{run}/report", "read", errors=(404, 422))
-        async def get_report(request: Request, run: Annotated[str, InPath(max_length=200)]) -> Response:
+        async def get_report(run: Annotated[str, InPath(max_length=200)]) -> Response:
             """Return the report of a finished run, as a file to keep."""
-            self._caller(request, "read", changes=False)
             body = await asyncio.to_thread(self._runs.report, run)
             if body is None:
                 raise AccessError(404, "unknown_run", "there is no such run, or it has no report; herald report writes one")
@@ -385,8 +396,7 @@ class _Application:
     def _part(self, name: str, schema: str) -> None:
         model = self._model
 
-        async def read(request: Request) -> Response:
-            self._caller(request, "read", changes=False)
+        async def read() -> Response:
             return _json(model.json(name))
 
         read.__name__ = f"get_{name}"
@@ -399,32 +409,32 @@ class _Application:
         @self.route("POST", "/api/v1/orders", "orders", schema="DoneAnswer", errors=(409, 422, 504))
         async def place_order(request: Request, body: PlaceBody, idempotency_key: Again = None) -> Response:
             """Place an order in the book of the person, through the same checks as a strategy's."""
-            caller = self._caller(request, "orders", changes=True)
+            caller = request.state.caller
             stated = body.model_dump(exclude={"why"})
             return await self._once(caller, idempotency_key, body, lambda: self._do(PlaceOrder(**stated), caller, body.why))
 
         @self.route("PATCH", "/api/v1/orders/{order}", "orders", schema="DoneAnswer", errors=(409, 422, 504))
         async def amend_order(request: Request, order: Annotated[str, InPath(max_length=100)], body: AmendBody) -> Response:
             """Change the terms of a working order."""
-            caller = self._caller(request, "orders", changes=True)
+            caller = request.state.caller
             return await self._do(AmendOrder(order=order, **body.model_dump(exclude={"why"})), caller, body.why)
 
         @self.route("POST", "/api/v1/orders/{order}/cancel", "reduce", schema="DoneAnswer", errors=(409, 422, 504))
         async def cancel_order(request: Request, order: Annotated[str, InPath(max_length=100)], body: Reason) -> Response:
             """Withdraw a working order."""
-            caller = self._caller(request, "reduce", changes=True)
+            caller = request.state.caller
             return await self._do(WithdrawOrder(order=order), caller, body.why)
 
         @self.route("POST", "/api/v1/positions/close", "reduce", schema="DoneAnswer", errors=(409, 422, 504))
         async def close_position(request: Request, body: CloseBody) -> Response:
             """Close a position, or a part of it, at market."""
-            caller = self._caller(request, "reduce", changes=True)
+            caller = request.state.caller
             return await self._do(ClosePosition(**body.model_dump(exclude={"why"})), caller, body.why)
 
         @self.route("POST", "/api/v1/strategies/{name}/pause", "strategies", schema="DoneAnswer", errors=(409, 422, 504))
         async def pause_strategy(request: Request, name: Annotated[str, InPath(max_length=100)], body: Reason) -> Response:
             """Let a strategy do nothing but reduce, until it is resumed; its exits go on."""
-            caller = self._caller(request, "strategies", changes=True)
+            caller = request.state.caller
             return await self._do(StopTrading(scope=f"strategy:{name}", state="REDUCING"), caller, body.why)
 
         @self.route("POST", "/api/v1/strategies/{name}/resume", "strategies", schema="DoneAnswer", errors=(409, 422, 504))
@@ -432,37 +442,39 @@ class _Application:
             """Let a paused strategy go on; one that was halted by a kill needs the scope kill:reset."""
             scope = f"strategy:{name}"
             halted = any(one.scope == scope and one.state == "HALTED" for one in self._model.state.scopes)
-            caller = self._caller(request, "kill:reset" if halted else "strategies", changes=True)
+            caller = request.state.caller
+            if halted:
+                _demand(caller, "kill:reset")
             return await self._do(ResumeTrading(scope=scope), caller, body.why)
 
         @self.route("POST", "/api/v1/kill", "kill", schema="DoneAnswer", errors=(409, 422, 504))
         async def kill(request: Request, body: KillBody) -> Response:
             """Stop trading now, and withdraw every order; it holds until somebody rearms."""
-            caller = self._caller(request, "kill", changes=True)
+            caller = request.state.caller
             return await self._do(StopTrading(state="HALTED", **body.model_dump(exclude={"why"})), caller, body.why)
 
         @self.route("POST", "/api/v1/flatten", "kill", schema="DoneAnswer", errors=(409, 422, 504))
         async def flatten(request: Request, body: Reason) -> Response:
             """Stop trading now, withdraw every order and close every position."""
-            caller = self._caller(request, "kill", changes=True)
+            caller = request.state.caller
             return await self._do(StopTrading(state="HALTED", cancel_all=True, flatten=True), caller, body.why)
 
         @self.route("POST", "/api/v1/rearm", "kill:reset", schema="DoneAnswer", errors=(409, 422, 504))
         async def rearm(request: Request, body: RearmBody) -> Response:
             """Let trading go on after a stop."""
-            caller = self._caller(request, "kill:reset", changes=True)
+            caller = request.state.caller
             return await self._do(ResumeTrading(scope=body.scope, state=body.state), caller, body.why)
 
         @self.route("POST", "/api/v1/reconcile", "reconcile", schema="DoneAnswer", errors=(409, 422, 504))
         async def reconcile(request: Request, body: Reason) -> Response:
             """Compare every account with the books, now."""
-            caller = self._caller(request, "reconcile", changes=True)
+            caller = request.state.caller
             return await self._do(Reconcile(), caller, body.why)
 
         @self.route("POST", "/api/v1/reload", "admin", schema="DoneAnswer", errors=(409, 422, 504))
         async def reload_settings(request: Request, body: Reason) -> Response:
             """Read the settings again that may change while the run goes on."""
-            caller = self._caller(request, "admin", changes=True)
+            caller = request.state.caller
             return await self._do(Reload(), caller, body.why)
 
     async def _do(self, act: Act, caller: Caller, why: str) -> Response:
@@ -524,7 +536,6 @@ class _Application:
         @self.route("POST", "/api/v1/logout", "read", errors=(422,))
         async def logout(request: Request) -> Response:
             """End a session."""
-            self._caller(request, "read", changes=True)
             self._gate.sessions.end(request.cookies.get(self._cookie, ""))
             answer = JSONResponse({"ok": True})
             answer.delete_cookie(self._cookie, path="/", httponly=True, samesite="strict")
@@ -533,7 +544,7 @@ class _Application:
         @self.route("GET", "/api/v1/me", "read", schema="MeAnswer")
         async def get_me(request: Request) -> Response:
             """Say who asks, and what that may do."""
-            caller = self._caller(request, "read", changes=False)
+            caller = request.state.caller
             token = request.cookies.get(self._cookie, "")
             csrf = "" if request.headers.get("authorization") or not token else self._gate.by_session(token)[1]
             return JSONResponse(self._me(caller, csrf))
@@ -548,9 +559,8 @@ class _Application:
         hub, model = self._model.hub, self._model
 
         @self.route("GET", "/api/v1/events", "read", errors=())
-        async def stream_events(request: Request) -> Response:
+        async def stream_events() -> Response:
             """Stream what happens as server-sent events: the state first, then what changes."""
-            self._caller(request, "read", changes=False)
             stream = hub.join()
             if stream is None:
                 raise AccessError(503, "too_many_streams", f"{hub.most} streams are open, as many as may be; close one")
@@ -628,10 +638,8 @@ class _Application:
             return JSONResponse({"status": "ok" if model.is_ready else "not ready"}, 200 if model.is_ready else 503)
 
         @self.route("GET", "/metrics", PUBLIC if self._settings.open_metrics else "metrics", errors=(504,))
-        async def get_metrics(request: Request) -> Response:
+        async def get_metrics() -> Response:
             """Return every metric in Prometheus' text format."""
-            if not self._settings.open_metrics:
-                self._caller(request, "metrics", changes=False)
             try:
                 body = await self._desk.metrics()
             except TimeoutError:
@@ -641,9 +649,8 @@ class _Application:
             return Response(body + self._own_metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
         @self.route("GET", "/api/v1/openapi.json", "read")
-        async def get_openapi(request: Request) -> Response:
+        async def get_openapi() -> Response:
             """Describe this interface."""
-            self._caller(request, "read", changes=False)
             return JSONResponse(self._openapi())
 
         if self._settings.dashboard:
@@ -694,7 +701,7 @@ class _Application:
         return JSONResponse({"error": {"code": "invalid", "text": f"{where}: {first['msg']}{more}"}}, 422)
 
     async def _not_found(self, request: Request, error: Any) -> Response:
-        code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "refused")
+        code = {404: "not_found", 405: "wrong_method", 408: "too_slow", 413: "too_large"}.get(error.status_code, "refused")
         return JSONResponse({"error": {"code": code, "text": str(error.detail)}}, error.status_code, error.headers)
 
     async def _broken(self, request: Request, error: Exception) -> Response:
@@ -739,8 +746,8 @@ def _nullable(schema: Any) -> Any:
     """Return *schema* with numbers that may be null: NaN, which JSON does not know, is written as null."""
     if isinstance(schema, Mapping):
         if schema.get("type") == "number":
-            return {**schema, "type": ["number", "null"]}
-        return {key: _nullable(one) for key, one in schema.items()}
+            schema = {**schema, "type": ["number", "null"]}
+        return {key: _nullable(one) for key, one in schema.items() if not (isinstance(one, float) and not math.isfinite(one))}
     if isinstance(schema, list):
         return [_nullable(one) for one in schema]
     return schema
@@ -782,6 +789,17 @@ def _answers() -> dict[str, Any]:
         "RunsAnswer": table(runs={"type": "array", "items": {"type": "object"}}),
         "MeAnswer": table(name=text, role=text, scopes=texts, csrf=text),
     }  # fmt: skip
+
+
+def _demand(caller: Caller, scope: str) -> None:
+    """Refuse a caller without *scope*.
+
+    Raises:
+        AccessError: 403.
+    """
+    if scope not in caller.scopes:
+        able = ", ".join(role for role, scopes in ROLES.items() if scope in scopes)
+        raise AccessError(403, "not_allowed", f"the role {caller.role} may not do that; it needs {scope!r}, as have: {able}")
 
 
 def _json(body: bytes) -> Response:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
+from starlette.exceptions import HTTPException
+
 from herald.plugins.control.settings import ControlSettings
 
 __all__ = ["Guard"]
@@ -29,10 +31,6 @@ _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=(), payment=()"),
 ]
-
-
-class _TooLargeError(Exception):
-    pass
 
 
 class Guard:
@@ -77,7 +75,6 @@ class Guard:
         await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
         taken = 0
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _BODY_SECONDS
@@ -87,28 +84,22 @@ class Guard:
             nonlocal taken, arrived
             if arrived:
                 return await receive()  # only the end of the connection is left to come
-            message = await asyncio.wait_for(receive(), max(deadline - loop.time(), 0.0))
+            try:
+                message = await asyncio.wait_for(receive(), max(deadline - loop.time(), 0.0))
+            except TimeoutError:
+                raise HTTPException(408, f"the body did not arrive within {_BODY_SECONDS:g} s") from None
             taken += len(message.get("body", b""))
             if taken > self._most:
-                raise _TooLargeError
+                raise HTTPException(413, f"a body of more than {self._most} bytes is refused")
             arrived = not message.get("more_body", False)
             return message
 
         async def dressed(message: MutableMapping[str, Any]) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 message["headers"] = [*message.get("headers", ()), *self._headers()]
             await send(message)
 
-        try:
-            await self.app(scope, bounded, dressed)
-        except _TooLargeError:
-            if not started:
-                await self._refuse(scope, send, 413, "too_large", f"a body of more than {self._most} bytes is refused")
-        except TimeoutError:
-            if not started:
-                await self._refuse(scope, send, 408, "too_slow", f"the body did not arrive within {_BODY_SECONDS:g} s")
+        await self.app(scope, bounded, dressed)
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         more = [(b"strict-transport-security", b"max-age=31536000")] if self._secure else []
