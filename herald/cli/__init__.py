@@ -37,6 +37,7 @@ _LOG = "<level>{level: <8}</level> {message}"
 FAILED, NOT_FOUND, MISCONFIGURED, INTERRUPTED = 1, 2, 4, 130
 
 _VERBS = {
+    "alerts": ("herald.cli.alerts:alerts", "Try whether alerts reach somebody."),
     "audit": ("herald.cli.audit:audit", "Check, show or export an audit log."),
     "backtest": ("herald.cli.backtest:backtest", "Run a strategy over history."),
     "backup": ("herald.cli.journal:backup", "Copy a journal while it is in use, and verify the copy."),

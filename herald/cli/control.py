@@ -331,9 +331,29 @@ def supervise(folder: Path | None, on_hang: str, command: tuple[str, ...], **lim
         tell=lambda text: click.echo(f"herald supervise: {text}", err=True),
         source=config or str(folder),
     )
+    began = clock.now()
     with _Signals(watchdog.stop):
         code = watchdog.run()
+    _tell_of_halt(place, config, began)
     raise click.exceptions.Exit(code)
+
+
+def _tell_of_halt(folder: Path, config: str | None, began: int) -> None:
+    """Send the alert of a halt by the watchdog: the run that does so otherwise is gone."""
+    from herald.clock import WallClock
+    from herald.live.state import ACCOUNT, StateFile
+
+    halt = StateFile(folder, WallClock()).read().scopes.get(ACCOUNT)
+    if config is None or halt is None or halt.who != "watchdog" or halt.time < began:
+        return
+    from herald.cli.alerts import tell_of_halt
+
+    try:
+        told = tell_of_halt(Path(config), halt)
+    except (HeraldError, OSError) as error:  # it has stopped, and the exit code says why
+        told = f"no alert was sent: {' '.join(str(error).split())}"
+    if told:
+        click.echo(f"herald supervise: {told}", err=True)
 
 
 def _stopper(config: str, command: Sequence[str]) -> Callable[[StopLevel], str]:

@@ -28,9 +28,11 @@ _BEAT_SECONDS = 2.0
 _PARTS = re.compile(r"[:/?&=@#,%;\s]+")
 _UNSEEN = "\u200b"
 """A space of no width: it takes the meaning from a character and leaves its looks."""
-_KINDS: Final = {"info": "info", "warning": "warning", "critical": "failure"}
+_KINDS: Final = {"info": "INFO", "warning": "WARNING", "critical": "FAILURE"}
 _MARKUP = re.compile(r"([\\`*_\[\]|~])")
 _LONGEST_WHY = 300
+_STUBBORN = 5
+"""After so many attempts at one text the next one is tried as well."""
 
 
 def disarmed(text: str, form: str) -> str:
@@ -70,6 +72,7 @@ class Target:
         self._random = random.Random(f"{name} {os.getpid()}")  # so that many do not come back together
         self._queue: deque[Deliver] = deque()
         self._known: set[int] = set()
+        self._attempts: dict[int, int] = {}
         self._some = threading.Event()
         protect(address)
         asset = apprise.AppriseAsset(app_id="Herald", app_desc="Herald", async_mode=False, interpret_escapes=False)
@@ -83,8 +86,6 @@ class Target:
         if self._place is not None:
             protect_address(address, self._place.url(privacy=True))
             self._form = _form(self._place)
-            self._sends = apprise.Apprise(asset=asset)
-            self._sends.add(self._place)
 
     def put(self, text: Deliver) -> None:
         """Send *text* in its turn; one that is known already is not sent again."""
@@ -94,35 +95,49 @@ class Target:
             self._some.set()
 
     def work(self) -> None:
-        """Send what waits, one after the other, for ever."""
+        """Send what waits, in its order, for ever."""
         while True:
             self._some.wait()
             self._some.clear()
+            failures = 0
             while self._queue:
-                self._deliver(self._queue.popleft())
+                failures = 0 if self._next() else failures + 1
+                if failures:
+                    threading.Event().wait(self._policy.delay(min(failures - 1, 30), self._random.random()))
 
-    def _deliver(self, text: Deliver) -> None:
-        attempts = 0
-        while True:
-            why = self.trouble or self._try(text)
-            if not why:
-                self._say(Sent(text.id, self._name))
-                return
-            attempts += 1
-            self._say(Failed(text.id, self._name, redact(" ".join(why.split()))[:_LONGEST_WHY], attempts))
-            if text.once:
-                return
-            threading.Event().wait(self._policy.delay(min(attempts - 1, 30), self._random.random()))
+    def _next(self) -> bool:
+        """Try the first text; return whether something was sent or is done with."""
+        first = self._queue[0]
+        if self._deliver(first) or first.once:
+            self._queue.popleft()
+            return True
+        if self._attempts[first.id] < _STUBBORN or len(self._queue) < 2 or not self._deliver(self._queue[1]):
+            return False
+        # The place is there, and refuses this one text: the others must not wait behind it.
+        self._queue.remove(self._queue[1])
+        self._queue.rotate(-1)
+        return True
+
+    def _deliver(self, text: Deliver) -> bool:
+        why = self.trouble or self._try(text)
+        if not why:
+            self._attempts.pop(text.id, None)
+            self._say(Sent(text.id, self._name))
+            return True
+        attempts = self._attempts[text.id] = self._attempts.get(text.id, 0) + 1
+        self._say(Failed(text.id, self._name, redact(" ".join(why.split()))[:_LONGEST_WHY], attempts))
+        return False
 
     def _try(self, text: Deliver) -> str:
         """Send *text*; return why that failed, empty where it did not."""
         mine = f"{threading.get_ident()} "
         with self._apprise.LogCapture(level=30, fmt="%(thread)d %(message)s") as said:
             try:
-                is_sent = self._sends.notify(
+                # Not through a collection of places: that calls from threads of its own, and their words are nobody's.
+                is_sent = self._place.notify(
                     title=disarmed(text.title, self._form),
                     body=disarmed(text.body, self._form),
-                    notify_type=_KINDS.get(text.severity, "info"),
+                    notify_type=getattr(self._apprise.NotifyType, _KINDS.get(text.severity, "INFO")),
                     body_format=self._form,
                 )
             except Exception as error:  # whatever a service's module does, the next text is to be sent

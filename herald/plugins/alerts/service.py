@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from herald.clock import format_time
+from herald.clock import SECOND, format_time
 from herald.components import Services
 from herald.contracts import Control, Subscription
 from herald.errors import ConfigError, HeraldError, Problem
@@ -92,6 +92,11 @@ class Alerts:
         self._mutex = threading.Lock()
         self._context = ""
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of those whom there is to tell, in the order of the file."""
+        return tuple(self._addresses)
+
     # --- the life of the service ------------------------------------------------------------------
 
     def start(self, control: Control) -> None:
@@ -167,7 +172,7 @@ class Alerts:
                     answers.put((name, f"the sender {text.removeprefix('it ')}"))
 
         title = self._title("info", "test")
-        body = f"this is a test, sent at {format_time(self._clock.now())}; whoever reads it will get the alerts"
+        body = f"this is a test, sent at {_at(self._clock.now())}; whoever reads it will get the alerts"
         texts = [encode(Deliver(number, name, "info", title, body, once=True)) for number, name in enumerate(names)]
         child = ChildProcess(_SENDER, hear, greet=lambda: [self._begin(), *texts], changed=changed)
         child.start()
@@ -183,6 +188,38 @@ class Alerts:
         finally:
             child.stop()
         return {name: redact(results[name]) for name in names}
+
+    def announce(self, kind: str, title: str, text: str, seconds: float) -> bool | None:
+        """Send one critical text for a run that is gone, to the targets of the rules *kind*, with whatever else waits.
+
+        Args:
+            kind: Of the rules that would have told it.
+            title: A few words.
+            text: The rest, on one line.
+            seconds: How long to try; the next run goes on with what is left.
+
+        Returns:
+            Whether it is sent; None where no rule wants it told.
+
+        Raises:
+            OSError: What waits cannot be kept.
+        """
+        rules = [rule for rule in self._settings.rules if rule.when == kind]
+        if not rules:
+            return None
+        self._outbox.open(self._addresses)
+        for rule in rules:
+            self._queue(rule.severity or "critical", title, text, rule, self._clock.now())
+        self._child = self._sender()
+        self._child.start()
+        writer = threading.Thread(target=self._send, name=f"{self._name} thread", daemon=True)
+        writer.start()
+        end = self._clock.monotonic() + seconds
+        while self._outbox.due(self._clock.now()) and self._clock.monotonic() < end:
+            self._hand_over()
+            threading.Event().wait(0.05)
+        self.stop()
+        return not self._outbox.due(self._clock.now())
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -257,7 +294,7 @@ class Alerts:
             severity = one.severity if rule is None or rule.severity is None or one.ends else rule.severity
             now = self._clock.now()
             text = self._clean(one.text)
-            at = format_time(one.time or now)
+            at = _at(one.time or now)
             entry = {
                 "severity": severity,
                 "title": self._clean(one.title),
@@ -277,8 +314,8 @@ class Alerts:
             self._repeats.extend(window, count, until)
             return
         rule = self._settings.rules[int(number)] if number.isdigit() and int(number) < len(self._settings.rules) else None
-        text = f"{count} times more since {window.entry['at']}; last: {window.text} [{format_time(now)}, {self._context}]"
-        window.entry["at"] = format_time(now)
+        text = f"{count} times more since {window.entry['at']}; last: {window.text} [{_at(now)}, {self._context}]"
+        window.entry["at"] = _at(now)
         self._queue(severity, f"{window.entry['title']} (again)", text, rule, now)
 
     def _queue(self, severity: str, title: str, body: str, rule: RuleSettings | None, now: int) -> None:
@@ -390,3 +427,8 @@ class Alerts:
             self._heard_at = self._clock.monotonic()
             with suppress(OSError):
                 os.kill(child.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def _at(time: int) -> str:
+    """Return *time* as people write it, to the second."""
+    return format_time(time // SECOND * SECOND)
