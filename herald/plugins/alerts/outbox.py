@@ -101,10 +101,11 @@ class Outbox:
         with self._mutex:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):
-                for line in self._path.read_bytes().splitlines():
+                for line in filter(None, self._path.read_bytes().split(b"\n")):
                     try:
                         self._apply(decoder.decode(line))
-                    except msgspec.MsgspecError:  # a line that a loss of power cut short; those around it are whole
+                    # What a loss of power cut short; the lines around it are whole.
+                    except (msgspec.MsgspecError, UnicodeDecodeError):
                         self.damaged += 1
             for notice in list(self._waiting.values()):
                 left = tuple(one for one in notice.targets if one in known)

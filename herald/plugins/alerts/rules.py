@@ -136,10 +136,11 @@ class _Drawdown(Rule):
         if not (math.isfinite(state.equity) and math.isfinite(state.peak) and state.peak > 0 and state.started):
             return
         fraction = self.settings.value("fraction")
-        fall = 1 - state.equity / state.peak
+        loss = state.peak - state.equity
+        fall = loss / state.peak
         if fall < fraction / 2:
             self.memory["told"] = False
-        elif fall >= fraction and not self.memory.get("told"):
+        elif loss >= fraction * state.peak and not self.memory.get("told"):
             self.memory["told"] = True
             text = (
                 f"equity {state.equity:,.2f} {state.currency} is {fall:.1%} below its highest, {state.peak:,.2f}; "
