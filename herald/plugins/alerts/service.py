@@ -243,7 +243,7 @@ class Alerts:
         return any(set(one.targets) - set(self._failing) for one in self._outbox.due(self._clock.now()))
 
     def _turn(self, ear: Subscription, *, look: bool) -> None:
-        """Look once; whatever goes wrong in it is told, and the next time comes."""
+        """Look once."""
         try:
             self._hear(ear)
             if look:
@@ -290,20 +290,16 @@ class Alerts:
     def _tell(self, number: int | None, found: Iterable[Found]) -> None:
         """Keep what the rule *number* found, unless it was told a moment ago."""
         rule = None if number is None else self._settings.rules[number]
-        for one in found:
-            severity = one.severity if rule is None or rule.severity is None or one.ends else rule.severity
-            now = self._clock.now()
-            text = self._clean(one.text)
-            at = _at(one.time or now)
-            entry = {
-                "severity": severity,
-                "title": self._clean(one.title),
-                "at": at,
-                "rule": "" if number is None else str(number),
-            }
-            key = f"{number} {severity} {one.ends} {one.key}"
-            if self._repeats.is_new(key, text, entry, now):
-                self._queue(severity, one.title, f"{text} [{at}, {self._context}]", rule, now)
+        try:
+            for one in found:
+                severity = one.severity if rule is None or rule.severity is None or one.ends else rule.severity
+                now = self._clock.now()
+                text, at = self._clean(one.text), _at(one.time or now)
+                entry = {"severity": severity, "title": self._clean(one.title), "at": at, "rule": str(number)}
+                if self._repeats.is_new(f"{number} {severity} {one.ends} {one.key}", text, entry, now):
+                    self._queue(severity, one.title, f"{text} [{at}, {self._context}]", rule, now)
+        except Exception as error:  # a rule that fails must not silence the others, nor itself for good
+            self._complain(f"rule {number}: {type(error).__name__}: {error}")
 
     def _tell_again(self, window: Window, count: int, now: int) -> None:
         """Say how often something was found again."""
