@@ -53,8 +53,14 @@ PUBLIC = "public"
 COOKIE = "herald-session"
 _SECURE_COOKIE = "__Host-herald-session"
 _STATIC = Path(__file__).with_name("static")
-_TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
-_TYPES |= {".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8", ".woff2": "font/woff2"}
+_SCRIPT = "text/javascript; charset=utf-8"
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": _SCRIPT,
+    ".mjs": _SCRIPT,
+    ".svg": "image/svg+xml",
+}
 _KEPT_ANSWERS = 1_000
 _BEAT_SECONDS = 10.0
 

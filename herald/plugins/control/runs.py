@@ -33,7 +33,10 @@ class Runs:
     def _told(self, name: str) -> dict[str, Any]:
         folder = self._folder / name
         told: dict[str, Any] = {"name": name, "report": (folder / "report.html").is_file()}
-        for file, keys in (("manifest.json", ("mode", "status", "started", "finished")), ("statistics.json", ())):
+        for file, keys in (
+            ("manifest.json", ("mode", "status")),
+            ("statistics.json", ("total_return", "max_drawdown", "total_trades")),
+        ):
             try:
                 found = json.loads((folder / file).read_text(encoding="utf-8"))
             except (OSError, ValueError):
