@@ -36,6 +36,7 @@ from herald.model import (
     OrderDenied,
     OrderRequest,
     OrderStatus,
+    OrderStep,
     OrderType,
     Traded,
 )
@@ -326,6 +327,7 @@ class Desk:
         record = Intended(self._clock.now(), account.table, request, account.generation())
         if self._times is not None:
             self._times.asked(request)
+        self._engine.emit(OrderStep(self._engine.now, "intended", request))
         self._send(account, record, job, request.id, "submit")
 
     def _send(self, account: Account, record: Intended | ModifyIntended, job: Job, order_id: str, action: str) -> None:
@@ -336,6 +338,8 @@ class Desk:
         def kept() -> None:
             self._after_intent()
             account.worker.put(job)
+            if type(job) is SendOrder:
+                self._engine.emit(OrderStep(now(), "sent", job.request))
             if times is not None:
                 times.sent(began)
 

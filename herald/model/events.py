@@ -8,7 +8,7 @@ import msgspec
 
 from herald.model.account import Account
 from herald.model.market import Bar, Quote
-from herald.model.order import Fill, Order, OrderStatus
+from herald.model.order import Fill, Order, OrderRequest, OrderStatus
 
 __all__ = [
     "Alert",
@@ -24,6 +24,7 @@ __all__ = [
     "Note",
     "ObserverMuted",
     "OrderDenied",
+    "OrderStep",
     "RunStarted",
     "RunStopped",
     "StateChanged",
@@ -172,7 +173,22 @@ class Moment(msgspec.Struct, frozen=True):
     bars: tuple[Bar, ...]
 
 
-Event: TypeAlias = Bar | Quote | Order | Fill | Account | SystemEvent | Moment
+class OrderStep(msgspec.Struct, frozen=True):
+    """A request of a paper or live run got one step further on its way to the broker; no status of an order tells this.
+
+    Attributes:
+        time: When; for ``intended`` that of the event which it answers, nanoseconds UTC.
+        step: ``intended``: it passed every check and its intent is about to be kept. ``sent``: that is kept, and its
+            connector's worker has it.
+        request: What is asked.
+    """
+
+    time: int
+    step: str
+    request: OrderRequest
+
+
+Event: TypeAlias = Bar | Quote | Order | Fill | Account | SystemEvent | Moment | OrderStep
 
 
 def describe(event: Event) -> str:
@@ -184,6 +200,8 @@ def describe(event: Event) -> str:
             text = f"denied {order.id}: {order.code}: {order.reason}"
         case Order():
             text = f"order {event.id} is {event.status}: {event.reason}".removesuffix(": ")
+        case OrderStep(request=request):
+            text = f"order {request.id} is {event.step}"
         case Alert():
             text = f"ALERT {event.code}: {event.text}"
         case StateChanged():
@@ -233,7 +251,9 @@ def gravity(event: Event) -> str:
     if isinstance(event, HealthChanged):
         return "INFO" if event.state == "healthy" else "WARNING"
     if isinstance(event, CircuitChanged):
-        return "INFO" if event.state == "closed" else "WARNING"
+        return "INFO" if event.state == "CLOSED" else "WARNING"
     if isinstance(event, StateChanged):
         return "INFO" if event.state == "ACTIVE" else "WARNING"
+    if isinstance(event, RunStopped):
+        return "ERROR" if event.status == "failed" else "INFO"
     return "INFO"

@@ -50,7 +50,7 @@ _GRAVE_CODES = frozenset(
     }
 )
 """Codes of `Alert` after which nobody should sleep on."""
-_TOLD_ELSEWHERE = {"order_unknown": "order_unknown"}
+_TOLD_ELSEWHERE = {"order_abandoned": "order_unknown", "order_unknown": "order_unknown"}
 """Codes of `Alert` that say what another kind of rule says, and that kind."""
 _LISTED = 5
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +17,10 @@ from pydantic import ValidationError
 from herald.model import Note, StrategyFailed
 from herald.plugins.log import Log, LogSettings
 from herald.testing import make_services, sample_events
+from herald.utils.redaction import protect
+from herald.utils.traces import make_seed, trace_id
 
-EVERYTHING = ("Bar", "Quote", "Order", "Fill", "Account", "SystemEvent")
+EVERYTHING = ("Bar", "Quote", "Order", "OrderStep", "Fill", "Account", "SystemEvent")
 
 
 @pytest.fixture
@@ -43,7 +47,7 @@ def test_each_event_is_one_line_of_its_values(records: list[dict[str, Any]]) -> 
 
     written = lines(records)
     assert len(sample_events()) == len(records)
-    assert ("INFO", "Fill order_id=trend-000001 symbol=TEST side=buy size=0.1 price=100.5 fee=0.35") == written["Fill"]
+    assert ("INFO", "Fill order=trend-000001 symbol=TEST side=buy size=0.1 price=100.5 fee=0.35") == written["Fill"]
     assert (
         "WARNING",
         "OrderDenied order=trend-000001 symbol=TEST side=buy size=0.1 type=market status=denied tag=entry"
@@ -57,7 +61,7 @@ def test_message_begins_with_the_time_of_the_event(records: list[dict[str, Any]]
     observe_all(Log(LogSettings(events=("Fill",)), make_services()))
 
     assert (
-        "2024-01-01T00:00:00Z Fill order_id=trend-000001 symbol=TEST side=buy size=0.1 price=100.5 fee=0.35"
+        "2024-01-01T00:00:00Z Fill order=trend-000001 symbol=TEST side=buy size=0.1 price=100.5 fee=0.35"
         == (records[0]["message"])
     )
 
@@ -67,11 +71,13 @@ def test_values_are_fields_too(records: list[dict[str, Any]]) -> None:
 
     (record,) = records
     assert record["extra"] == {
-        "observer": "observers[0]",
+        "log": "observers[0]",
         "event": "Fill",
-        "line": "Fill order_id=trend-000001 symbol=TEST side=buy size=0.1 price=100.5 fee=0.35",
+        "line": "Fill order=trend-000001 symbol=TEST side=buy size=0.1 price=100.5 fee=0.35",
         "at": "2024-01-01T00:00:00Z",
-        "order_id": "trend-000001",
+        "order": "trend-000001",
+        "strategy": "trend",
+        "trace_id": trace_id("", "trend-000001"),
         "symbol": "TEST",
         "side": "buy",
         "size": 0.1,
@@ -89,7 +95,8 @@ def test_braces_and_line_breaks_of_a_note_do_no_harm(records: list[dict[str, Any
 def test_events_below_the_level_are_not_written(records: list[dict[str, Any]]) -> None:
     observe_all(Log(LogSettings(events=EVERYTHING, level="warning"), make_services()))
 
-    assert {"OrderDenied", "StrategyFailed", "ObserverMuted"} == set(lines(records))
+    doubtful = {"OrderDenied", "CallRepeated", "CircuitChanged", "FaultInjected", "Disconnected", "StateChanged", "HealthChanged"}
+    assert doubtful | {"Alert", "StrategyFailed", "ObserverMuted"} == set(lines(records))
 
 
 def test_a_failed_run_ends_with_an_error(records: list[dict[str, Any]]) -> None:
@@ -116,9 +123,54 @@ def test_a_file_gets_the_lines_of_its_own_observer(tmp_path: Path) -> None:
     log.close()
 
     text = (tmp_path / "run.log").read_text(encoding="utf-8")
-    assert ["2024-01-01T00:00:00Z INFO     Fill order_id=trend-000001 symbol=TEST side=buy size=0.1 price=100.5 fee=0.35"] == (
+    assert ["2024-01-01T00:00:00Z INFO     Fill order=trend-000001 symbol=TEST side=buy size=0.1 price=100.5 fee=0.35"] == (
         text.splitlines()
     )
+
+
+def test_json_lines_carry_order_strategy_and_trace(tmp_path: Path) -> None:
+    seed = make_seed(tmp_path, 1)
+    protect("hunter2-the-password")
+    log = Log(LogSettings(events=EVERYTHING, file="run.log", format="json", level="DEBUG"), make_services(base=str(tmp_path)))
+    observe_all(log)
+    log.observe(Note(0, "trend", 'a "quoted" {note} with hunter2-the-password\nand two lines'))
+    log.close()
+
+    read = [json.loads(line) for line in (tmp_path / "run.log").read_text(encoding="utf-8").splitlines()]
+
+    assert len(sample_events()) + 1 == len(read)
+    by_event = {one["event"]: one for one in read}
+    assert {
+        "at": "2024-01-01T00:00:00Z",
+        "level": "INFO",
+        "event": "Fill",
+        "order": "trend-000001",
+        "strategy": "trend",
+        "trace_id": trace_id(seed, "trend-000001"),
+        "symbol": "TEST",
+        "side": "buy",
+        "size": 0.1,
+        "price": 100.5,
+        "fee": 0.35,
+    } == by_event["Fill"]
+    related = [by_event[name] for name in ("Order", "OrderStep", "Fill", "OrderDenied")]
+    assert {("trend-000001", "trend", trace_id(seed, "trend-000001"))} == {
+        (one["order"], one["strategy"], one["trace_id"]) for one in related
+    }
+    assert {"at", "level", "event", "connector"} == set(by_event["Connected"])
+    assert 'a "quoted" {note} with *** and two lines' == read[-1]["text"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_only_its_owner_may_read_a_log_also_after_it_was_rotated(tmp_path: Path) -> None:
+    log = Log(LogSettings(events=("Fill",), file="run.log", rotation="200 B"), make_services(base=str(tmp_path)))
+    for _ in range(5):
+        observe_all(log)
+    log.close()
+
+    files = sorted(tmp_path.glob("run*.log"))
+    assert len(files) > 1
+    assert {0o600} == {stat.S_IMODE(file.stat().st_mode) for file in files}
 
 
 def test_nothing_is_opened_before_the_first_line_or_after_the_end(tmp_path: Path) -> None:
@@ -147,6 +199,7 @@ def test_a_closed_file_stays_closed(tmp_path: Path) -> None:
         ({"events": ["Fills"]}, "unknown event 'Fills'; there are Bar, Quote, Order, Fill, Account"),
         ({"level": "LOUD"}, "unknown level 'LOUD'; there are TRACE"),
         ({"rotation": "sometimes"}, "unknown rotation 'sometimes'; write a size"),
+        ({"format": "xml"}, "Input should be 'text' or 'json'"),
         ({"retention": 0}, "greater than or equal to 1"),
     ],
 )
