@@ -101,7 +101,7 @@ class Tracing:
             "host.name": socket.gethostname(),
         }
         certificate = None if settings.certificate is None else str((self._base / settings.certificate).resolve())
-        headers = {name: secret.get_secret_value() for name, secret in settings.headers.items()}
+        headers = {name: secret.get_secret_value() for name, secret in (settings.headers or {}).items()}
         return encode(Begin(settings.endpoint, headers, certificate, settings.timeout_seconds, settings.queue, resource))
 
     def _work(self, stages: Stages, child: ChildProcess) -> None:

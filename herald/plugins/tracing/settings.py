@@ -16,7 +16,7 @@ class TracingSettings(Settings):
 
     endpoint: str = "http://127.0.0.1:4318/v1/traces"
     """Where the collector takes traces over OTLP/HTTP."""
-    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    headers: dict[str, SecretStr] | None = None
     """Headers of each request, such as ``Authorization = "secret:collector"``."""
     certificate: str | None = None
     """PEM file of the authority that signed the collector's certificate; relative to the config file."""
@@ -47,8 +47,8 @@ class TracingSettings(Settings):
 
     @field_validator("headers")
     @classmethod
-    def _headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for name in headers:
+    def _headers(cls, headers: dict[str, SecretStr] | None) -> dict[str, SecretStr] | None:
+        for name in headers or ():
             if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"{name!r} is no name of a header; use letters, digits and -")
         return headers
