@@ -54,6 +54,7 @@ _VERBS = {
     "journal": ("herald.cli.journal:journal", "Show, export or verify a journal."),
     "kill": ("herald.cli.control:kill", "Stop trading and withdraw every order."),
     "live": ("herald.cli.live:live", "Run with the money of an account."),
+    "logs": ("herald.cli.logs:logs", "Show and follow the log of a run, from its files."),
     "mt5": ("herald.cli.mt5:mt5", "Work with MetaTrader 5: diagnosis, symbols, presets, a server."),
     "new": ("herald.cli.new:new", "Write the skeleton of a plugin."),
     "orders": ("herald.cli.remote:orders", "List the orders of a run under way."),
