@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from herald.clock import SimClock
 from herald.report import write_report
@@ -24,29 +22,11 @@ from tests.runs import MONDAY, FakePlan, Flip, make_bars, make_result, run_flip
 
 pytestmark = pytest.mark.e2e
 
-# Quiet and deterministic: no first-run pages, no updates, no request of the browser's own.
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 VIEWS = {
     "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
     "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
     "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("no chromium on the PATH; install it, this test decides about the report")
-        pytest.skip("no chromium on the PATH: the report is not looked at")
-    with sync_playwright() as play:
-        program = play.chromium.launch(executable_path=found, args=FLAGS)
-        yield program
-        program.close()
 
 
 @dataclass

@@ -363,7 +363,7 @@ class _Application:
             """List the series that the run keeps."""
             return _json(model.charts())
 
-        @self.route("GET", "/api/v1/series/{symbol}", "read", schema="SeriesAnswer", errors=(404, 422))
+        @self.route("GET", "/api/v1/series/{symbol:path}", "read", schema="SeriesAnswer", errors=(404, 422))
         async def get_series(
             symbol: Annotated[str, InPath(max_length=100)],
             timeframe: Annotated[str | None, Query(max_length=10)] = None,

@@ -9,9 +9,9 @@ export class EquityChart {
   constructor(box, legend) {
     this.points = [];
     this.falls = [];
-    this.legend = ["when", "equity", "balance", "fall"].map(() => make("b"));
-    const [when, equity, balance, fall] = this.legend;
-    legend.replaceChildren(when, make("span", { text: "equity" }), equity, make("span", { text: "balance" }), balance, make("span", { text: "drawdown" }), fall);
+    this.legend = ["when", "equity", "fall"].map(() => make("b"));
+    const [when, equity, fall] = this.legend;
+    legend.replaceChildren(when, make("span", { text: "equity" }), equity, make("span", { text: "drawdown" }), fall);
     this.chart = createChart(box, {
       ...chartLook(),
       autoSize: true,
@@ -23,7 +23,7 @@ export class EquityChart {
     const quiet = { priceLineVisible: false, priceFormat: { type: "price", precision: 2, minMove: 0.01 } };
     this.balance = this.chart.addSeries(LineSeries, { ...quiet, lineWidth: 1, lastValueVisible: false, crosshairMarkerVisible: false });
     this.equity = this.chart.addSeries(AreaSeries, { ...quiet, lineWidth: 1.5 });
-    const percents = { type: "custom", minMove: 0.01, formatter: (value) => `${value.toFixed(1)} %` };
+    const percents = { type: "custom", minMove: 0.01, formatter: (value) => `${value.toFixed(2)} %` };
     this.fall = this.chart.addSeries(AreaSeries, { ...quiet, lineWidth: 1, invertFilledArea: true, priceFormat: percents }, 1);
     this.chart.panes()[0].setStretchFactor(3);
     this.chart.panes()[1].setStretchFactor(1);
@@ -80,7 +80,7 @@ export class EquityChart {
     if (this.pointed) while (index > 0 && points[index].time > this.pointed) index -= 1;
     if (index < 0) return;
     const one = points[index];
-    [minute(one.time).slice(5), money(one.equity), money(one.balance), `${number(this.falls[index].value, 2)} %`].forEach((text, place) => setText(this.legend[place], text));
+    [minute(one.time).slice(5), money(one.equity), `${number(this.falls[index].value, 2)} %`].forEach((text, place) => setText(this.legend[place], text));
   }
 }
 

@@ -123,17 +123,20 @@ class Dashboard {
   async load() {
     try {
       await this.store.load();
-      this.showSymbols();
-      await this.showSeries();
     } catch (error) {
-      if (error.status !== 401) complain(error.message, error.code);
-      return;
+      if (error.status === 401) return false;
+      complain(error.message, error.code);
+      this.stream.retry(); // with its growing pauses; what is on the page stays marked as old until it is there
+      return false;
     }
+    this.showSymbols();
+    await this.tryShowSeries();
     this.isLoaded = true;
     this.dirty = new Set(["state", "quotes"]);
     this.drawn = 0;
     this.schedule();
     document.documentElement.dataset.ready = "true";
+    return true;
   }
 
   take(message) {
@@ -178,6 +181,13 @@ class Dashboard {
     this.schedule();
   }
 
+  // A chart that cannot be had must not take the rest of the page with it.
+  async tryShowSeries() {
+    try { await this.showSeries(); } catch (error) {
+      if (error.status !== 401) complain(error.message, error.code);
+    }
+  }
+
   showSymbols() {
     const symbols = this.store.symbols;
     const told = symbols.join("\n");
@@ -216,7 +226,7 @@ class Dashboard {
     remember("herald.symbol", symbol);
     at("ticket-symbol").value = symbol;
     this.showTimeframes();
-    this.showSeries().catch((error) => complain(error.message, error.code));
+    this.tryShowSeries();
   }
 
   // --- drawing -------------------------------------------------------------------------------------------------------
@@ -239,11 +249,11 @@ class Dashboard {
   }
 
   drawChart() {
-    if (this.isBehind) { this.isBehind = false; this.showSeries().catch((error) => complain(error.message, error.code)); return; }
+    if (this.isBehind) { this.isBehind = false; this.tryShowSeries(); return; }
     const bars = this.bars;
     this.bars = [];
     for (const bar of bars) {
-      if (!this.price.add(bar.row, bar.lines)) { this.showSeries().catch((error) => complain(error.message, error.code)); return; }
+      if (!this.price.add(bar.row, bar.lines)) { this.tryShowSeries(); return; }
     }
     if (this.hasNewFills) { this.hasNewFills = false; this.price.setFills(this.chartFills); }
     const quote = this.store.quotes.get(this.symbol);
@@ -282,7 +292,7 @@ class Dashboard {
     const { rows, timeframe, forming } = this.price;
     const marked = this.chartFills.length;
     const last = rows.length ? `, the last ended ${minute(Math.round(rows[rows.length - 1][0] / 1e9))}` : "";
-    setText(at("price-note"), `${number(rows.length, 0)} bars of ${timeframe ?? "–"}${last}${forming ? ", one is forming" : ""} · ${number(marked, 0)} fills`);
+    setText(at("price-note"), `${number(rows.length, 0)} bars of ${timeframe ?? "–"}${last}${forming ? ", one is forming" : ""} · ${number(marked, 0)} ${marked === 1 ? "fill" : "fills"}`);
   }
 
   // --- the page's own controls -----------------------------------------------------------------------------------------
@@ -304,7 +314,7 @@ class Dashboard {
     tabs(at("symbols"), (tab) => this.choose(tab.dataset.symbol));
     at("timeframe").addEventListener("change", () => {
       this.timeframe = at("timeframe").value;
-      this.showSeries().catch((error) => complain(error.message, error.code));
+      this.tryShowSeries();
     });
     at("latest").addEventListener("click", () => this.price.latest());
     at("runs-again").addEventListener("click", () => this.showRuns());

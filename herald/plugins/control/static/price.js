@@ -79,6 +79,7 @@ export class PriceChart {
 
   // Form the next bar from quotes; the run's own bar takes its place when it ends.
   setQuote([time, bid, ask]) {
+    if (!this.quote) this.candles.applyOptions({ lastValueVisible: false }); // the bid is labelled
     this.quote = { bid, ask };
     const last = this.rows[this.rows.length - 1];
     if (last && bid !== null && time > last[0]) {
@@ -214,6 +215,7 @@ export class PriceChart {
   }
 
   #dropQuote() {
+    this.candles.applyOptions({ lastValueVisible: true });
     for (const id of ["quote bid", "quote ask"]) this.#level(id, { price: null });
   }
 

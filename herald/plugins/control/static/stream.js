@@ -35,6 +35,13 @@ export class Stream {
     this.source = null;
   }
 
+  // Begin anew after a pause: the stream is there, but what it builds on could not be fetched.
+  retry() {
+    if (!this.isOn || !this.source) return;
+    this.source.close();
+    this.#again();
+  }
+
   #open() {
     this.timer = 0;
     const source = new EventSource("/api/v1/events");
@@ -42,9 +49,14 @@ export class Stream {
     let isFirst = true;
     source.onmessage = ({ data }) => {
       this.heard = performance.now();
-      this.attempts = 0;
       const message = JSON.parse(data);
-      if (isFirst) { isFirst = false; this.opened(); }
+      if (isFirst) {
+        isFirst = false;
+        // It only counts as mended when everything could be fetched; otherwise the pauses go on growing.
+        this.opened().then((isWhole) => {
+          if (isWhole && source === this.source) { this.attempts = 0; this.#tell(); }
+        });
+      }
       this.message(message);
       if (this.link !== "live") this.#tell();
     };
