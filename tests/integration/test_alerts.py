@@ -241,6 +241,15 @@ def test_alerts_test_refuses_what_cannot_be_with_one_line(
     assert "Traceback" not in error
 
 
+def test_the_config_of_the_page_is_right(replayed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
+    config = page.partition("```text\n")[2].partition("```")[0]
+    assert "[[services.rules]]" in config
+    replayed.write_text(REPLAY.format(root=ROOT.as_posix()) + config, encoding="utf-8")
+
+    assert 0 == run_main("check", str(replayed)), capsys.readouterr()
+
+
 def test_a_second_table_of_alerts_is_refused(replayed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = replayed.read_text(encoding="utf-8")
     replayed.write_text(text + '[[services]]\nuse = "alerts"\n[services.targets]\nx = "secret:x"\n', encoding="utf-8")
