@@ -244,7 +244,7 @@ class _Application:
             schema: Name of what it answers, for the description of the interface.
             errors: Statuses besides those that every route has.
         """
-        self.policies[method, path] = scope
+        self.policies[method, path.replace(":path}", "}")] = scope  # as the description of the interface writes it
         usual = (400, 413) if scope == PUBLIC else (400, 401, 403, 413, 429, 503)
         answers: dict[int | str, dict[str, Any]] = {
             status: {"model": ErrorAnswer, "description": _WORDS.get(status, "Error")} for status in (*usual, *errors)
