@@ -283,7 +283,7 @@ class _Application:
 
                 async def handle(request: Request) -> Response:
                     method = request.method
-                    scope = policies[method, self.path]
+                    scope = policies[method, self.path_format]
                     if scope != PUBLIC:
                         request.state.caller = find(request, scope, changes=method != "GET")
                     return await serve(request)

@@ -143,13 +143,13 @@ class ControlService:
         if control is None or child is None:
             return
         ear = control.subscribe(self._settings.queue)
-        shown = 0
+        shown: model.RunState | None = None
         pause = 1.0 / self._settings.updates_per_second
         while not self._stopping.wait(pause):
             events = ear.take()
             state = control.state()
-            fresh = state if state.time != shown or events else None
-            shown = state.time
+            fresh = None if state is shown else state  # the run puts it together once a second
+            shown = state
             if child.pid and (events or fresh is not None):
                 child.send(encode(self._news(events, fresh, ear.lost)))
         events = ear.take()

@@ -7,15 +7,21 @@ const probe = document.createElement("i");
 probe.hidden = true;
 document.body.append(probe);
 
-// A variable of the style sheet as rgb(); the computed value of the variable itself would be its source text.
+const known = new Map();
+
+// A variable of the style sheet as rgb(); the computed value of the variable itself would be its source text. It is kept,
+// because asking makes the browser work out the styles of the whole page.
 export const color = (name, share = 1) => {
-  probe.style.color = `var(--${name})`;
-  const found = getComputedStyle(probe).color;
+  if (!known.has(name)) {
+    probe.style.color = `var(--${name})`;
+    known.set(name, getComputedStyle(probe).color);
+  }
+  const found = known.get(name);
   return share === 1 ? found : found.replace("rgb(", "rgba(").replace(")", `, ${share})`);
 };
 
 const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
-const tell = () => { for (const listener of listeners) listener(); };
+const tell = () => { known.clear(); for (const listener of listeners) listener(); };
 
 export const onLook = (listener) => { listeners.push(listener); listener(); };
 

@@ -1,4 +1,4 @@
-// Puts the page together: log-in, the stream, and one drawing a frame for whatever came in between.
+// Puts the page together: log-in, the stream, and one drawing for whatever came in between.
 
 import { guard, setCaller, whyNot } from "./access.js";
 import { Acts } from "./acts.js";
@@ -16,7 +16,7 @@ import { Store } from "./store.js";
 import { Stream } from "./stream.js";
 import { Table } from "./tables.js";
 
-const SLOW = 250; // milliseconds between two updates of tables and figures; nobody reads faster
+const PAUSE = 200; // milliseconds between two drawings; nobody reads faster
 const BARS = 1000, FILLS = 500, WAITING = 500;
 const ASK_AGAIN = 60000;
 // What is worth remembering of a tab's page: whether somebody logged in, and the symbol.
@@ -231,20 +231,17 @@ class Dashboard {
 
   // --- drawing -------------------------------------------------------------------------------------------------------
 
+  // One drawing for whatever came since the last one, at once where that is long ago. The charts paint in the frame that
+  // follows, with the rest of the page; to paint each message in a frame of its own would cost twice as much.
   schedule() {
-    if (this.frame || !this.isLoaded) return;
-    this.frame = requestAnimationFrame(() => { this.frame = 0; this.draw(); });
+    if (this.timer || !this.isLoaded || document.hidden) return;
+    this.timer = setTimeout(() => { this.timer = 0; this.draw(); }, Math.max(0, this.drawn + PAUSE - performance.now()));
   }
 
   draw() {
-    if (!this.isLoaded) return;
-    if (!this.isFetching) this.drawChart();
-    const wait = this.drawn + SLOW - performance.now();
-    if (wait > 0) {
-      if (!this.later) this.later = setTimeout(() => { this.later = 0; this.schedule(); }, wait);
-      return;
-    }
+    if (!this.isLoaded || document.hidden) return;
     this.drawn = performance.now();
+    if (!this.isFetching) this.drawChart();
     this.drawRest();
   }
 
@@ -298,6 +295,7 @@ class Dashboard {
   // --- the page's own controls -----------------------------------------------------------------------------------------
 
   connectPage() {
+    document.addEventListener("visibilitychange", () => this.schedule());
     startTheme(at("theme"));
     at("login-form").addEventListener("submit", (event) => { event.preventDefault(); this.login(); });
     at("logout").addEventListener("click", () => this.logout());

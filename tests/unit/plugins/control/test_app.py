@@ -47,7 +47,11 @@ def ask(world: World, method: str, path: str, key: str | None, **options: Any) -
 
 def test_every_route_of_the_application_has_a_policy(world: World) -> None:
     app = world.app.app
-    found = {(method, route.path) for route in app.routes for method in getattr(route, "methods", None) or {"WEBSOCKET"}}
+    found = {
+        (method, getattr(route, "path_format", route.path))
+        for route in app.routes
+        for method in getattr(route, "methods", None) or {"WEBSOCKET"}
+    }
 
     assert {pair for pair in found if pair[0] not in ("HEAD", "OPTIONS")} == set(app.state.policies)
 
