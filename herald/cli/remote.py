@@ -26,7 +26,6 @@ __all__ = ["Remote", "cancel", "close", "control", "orders", "positions", "statu
 
 _SECONDS = 20.0
 _SETTLE_SECONDS = 5.0
-_PENDING = ("pending", "sent")
 
 
 class Remote:
@@ -68,27 +67,18 @@ class Remote:
             HeraldError: It refuses, with its reason.
             NotFound: Nobody answers.
         """
-        parts = urllib.parse.urlsplit(self.address)
-        host, port = parts.hostname or "127.0.0.1", parts.port
+        connection = self._connection()
+        headers = {"Authorization": f"Bearer {self._key}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         try:
-            if parts.scheme == "https":
-                # Its own certificate, by its file, where it is on this machine: nothing else is trusted for it.
-                context = ssl.create_default_context(cafile=self._certificate or None)
-                context.check_hostname = not self._certificate
-                connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                    host, port, timeout=_SECONDS, context=context
-                )
-            else:
-                connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
-            headers = {"Authorization": f"Bearer {self._key}"}
-            if body is not None:
-                headers["Content-Type"] = "application/json"
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             text = response.read()
-            connection.close()
         except (OSError, http.client.HTTPException) as error:
             raise NotFound(f"nobody answers at {self.address}: {error or type(error).__name__}; does the run go on?") from error
+        finally:
+            connection.close()
         try:
             told = json.loads(text)
         except ValueError:
@@ -97,6 +87,19 @@ class Remote:
             error_told = told.get("error", {}) if isinstance(told, dict) else {}
             raise HeraldError(f"{error_told.get('code', response.status)}: {error_told.get('text', 'refused')}")
         return told
+
+    def _connection(self) -> http.client.HTTPConnection:
+        parts = urllib.parse.urlsplit(self.address)
+        host, port = parts.hostname or "127.0.0.1", parts.port
+        if parts.scheme != "https":
+            return http.client.HTTPConnection(host, port, timeout=_SECONDS)
+        try:
+            # Its own certificate, by its file, where it is on this machine: nothing else is trusted for it.
+            context = ssl.create_default_context(cafile=self._certificate or None)
+        except OSError as error:
+            raise NotFound(f"the certificate {self._certificate!r} cannot be read: {error}; start the run again") from error
+        context.check_hostname = not self._certificate
+        return http.client.HTTPSConnection(host, port, timeout=_SECONDS, context=context)
 
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -343,10 +346,16 @@ def _settled(remote: Remote, order: str) -> dict[str, Any] | None:
             found = remote.ask("GET", f"/api/v1/orders/{urllib.parse.quote(order, safe='')}")
         except HeraldError:
             found = None
-        if (found is not None and found["status"] not in _PENDING) or clock.monotonic() >= end:
+        if (found is not None and not _is_moving(found)) or clock.monotonic() >= end:
             break
         clock.sleep(0.1)
     return found
+
+
+def _is_moving(order: dict[str, Any]) -> bool:
+    """Return whether more is about to become of *order* by itself."""
+    moving = ("pending", "sent", "accepted", "partial") if order["request"]["type"] == "market" else ("pending", "sent")
+    return order["status"] in moving
 
 
 def _told(done: dict[str, Any], order: dict[str, Any] | None) -> str:
