@@ -17,7 +17,7 @@ import pytest
 
 from herald.clock import DAY, HOUR, SECOND
 from herald.errors import AmbiguousError, ConfigError, DataError, HeraldError, NotConnected, NotSent, RejectedError
-from herald.model import Fill, Order, OrderStatus, OrderType, Quote, Side, Timeframe, TimeInForce
+from herald.model import Fill, Order, OrderStatus, OrderType, Side, Timeframe, TimeInForce
 from herald.model.instrument import SwapMode, TradeMode
 from herald.plugins.mt5 import connector as module
 from herald.plugins.mt5 import server
@@ -107,7 +107,7 @@ def test_a_run_goes_on_with_the_account_that_it_began_with_though_the_file_names
         connector.connect()
 
 
-@pytest.mark.parametrize(("trade_mode", "is_real"), [(0, False), (1, False), (2, True)])
+@pytest.mark.parametrize(("trade_mode", "is_real"), [(1, False), (2, True)])
 def test_demo_contest_and_real_accounts_are_told_apart(make: Make, trade_mode: int, is_real: bool) -> None:
     connector = make({"trade_mode": trade_mode})
     connector.connect()
@@ -144,7 +144,7 @@ def test_after_a_lost_connection_symbols_are_selected_again(make: Make, calls: C
         connector.connect()
         connector.subscribe([("USDJPY", None)])  # not in the Market Watch of a terminal that has just started
 
-        assert ["USDJPY"] == [quote.symbol for quote in news(connector, Quote) if isinstance(quote, Quote)]
+        assert connector.quote("USDJPY").bid > 100
         connector.disconnect()
 
     assert 2 == names(calls).count("symbol_select")
@@ -242,8 +242,7 @@ def test_a_name_that_is_too_long_for_the_package_is_an_unknown_symbol(make: Make
         connector.quote("X" * 40)
 
 
-@pytest.mark.parametrize("call", ["copy_rates_from_pos", "copy_rates_range"])
-@pytest.mark.parametrize("code", [-1, -4])
+@pytest.mark.parametrize(("call", "code"), [("copy_rates_from_pos", -4), ("copy_rates_range", -1)])
 def test_history_that_is_still_being_fetched_is_waited_for(make: Make, call: str, code: int) -> None:
     connector = make({"faults": [{"kind": "code", "code": code, "calls": [call], "times": 2}]})
     connector.connect()
@@ -307,22 +306,22 @@ def test_what_the_server_has_frozen_is_a_refusal_of_its_own(make: Make) -> None:
 # --- orders
 
 
-@pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
-def test_a_request_has_the_types_lengths_and_price_that_the_package_takes(make: Make, calls: Calls, side: Side) -> None:
+def test_a_request_has_the_types_lengths_and_price_that_the_package_takes(make: Make, calls: Calls) -> None:
     connector = make({"symbols": [STILL]}, magic=2**20 - 1, deviation_points=7)
     connector.connect()
-    stops = (1.0, 1.2) if side is Side.BUY else (1.2, 1.0)
-    connector.submit(order(1, side, size=1, stop_loss=stops[0], take_profit=stops[1]))
+    connector.submit(order(1, Side.BUY, size=1, stop_loss=1, take_profit=1.2))
+    connector.submit(order(2, Side.SELL, size=1, stop_loss=1.2, take_profit=1))
 
-    (form,) = sent(calls)
     floats = {"volume", "price", "sl", "tp"}
-    assert {float} == {type(form[key]) for key in floats}
-    assert {int} == {type(value) for key, value in form.items() if key not in floats | {"symbol", "comment"}}
-    assert (1.1001 if side is Side.BUY else 1.1, 7) == (form["price"], form["deviation"])
-    assert (tag(1), True) == (form["comment"], len(form["comment"]) <= 29)
-    assert 0 < form["magic"] < 2**53
-    assert form["magic"] >> 32 == 2**20 - 1
-    assert {"position", "expiration", "stoplimit"}.isdisjoint(form)
+    for number, form in enumerate(sent(calls), 1):
+        assert {float} == {type(form[key]) for key in floats}
+        assert {int} == {type(value) for key, value in form.items() if key not in floats | {"symbol", "comment"}}
+        assert (1.1001 if number == 1 else 1.1, 7) == (form["price"], form["deviation"])
+        assert (tag(number), True) == (form["comment"], len(form["comment"]) <= 29)
+        assert 0 < form["magic"] < 2**53
+        assert form["magic"] >> 32 == 2**20 - 1
+        assert {"position", "expiration", "stoplimit"}.isdisjoint(form)
+    assert 2 == len(sent(calls))
 
 
 def test_the_terminal_checks_every_order_and_what_it_refuses_is_not_sent(make: Make, calls: Calls) -> None:
@@ -338,9 +337,8 @@ def test_the_terminal_checks_every_order_and_what_it_refuses_is_not_sent(make: M
     assert asked[1][1] == asked[2][1]
 
 
-@pytest.mark.parametrize("code", [10008, 10009])
-def test_a_success_that_names_no_order_is_looked_for(make: Make, code: int) -> None:
-    connector = make({"faults": [{"kind": "lost_retcode", "code": code, "calls": ["order_send"]}]})
+def test_a_success_that_names_no_order_is_looked_for(make: Make) -> None:
+    connector = make({"faults": [{"kind": "lost_retcode", "code": 10008, "calls": ["order_send"]}]})
     connector.connect()
 
     with pytest.raises(AmbiguousError, match="names no order"):
