@@ -310,9 +310,9 @@ def test_a_port_in_use_is_told_before_anything_trades(tmp_path: Path) -> None:
     [
         ('host = "0.0.0.0"', "can be reached from other machines"),
         ('host = "nowhere"', "is no address"),
-        ('certificate = "c.pem"', "belong together"),
+        ('certificate_file = "c.pem"', "belong together"),
         ("port = 99999", "port"),
-        ('host = "192.0.2.1"\ncertificate = "c"\nprivate_key = "k"\nopen_metrics = true', "would show the account"),
+        ('host = "192.0.2.1"\ncertificate_file = "c"\nkey_file = "k"\nopen_metrics = true', "would show the account"),
     ],
 )
 def test_a_setting_that_is_not_safe_is_refused_by_check(tmp_path: Path, setting: str, problem: str) -> None:

@@ -13,6 +13,7 @@ import ipaddress
 import json
 import os
 import secrets
+import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -202,7 +203,7 @@ class KeyFile:
             return self._keys
         seen = found.st_mtime_ns, found.st_size
         if seen != self._seen:
-            if os.name == "posix" and (found.st_mode & 0o077 or found.st_uid not in (os.geteuid(), 0)):
+            if sys.platform != "win32" and (found.st_mode & 0o077 or found.st_uid not in (os.geteuid(), 0)):
                 what = f"{str(self.path)!r} is not for its owner alone: chmod 600 it"
                 raise AccessError(503, "keys_exposed", what)
             try:

@@ -197,7 +197,7 @@ class _Application:
         self._model = model
         self._desk = desk
         self._settings = settings
-        self._cookie = COOKIE if settings.certificate is None else _SECURE_COOKIE
+        self._cookie = COOKIE if settings.certificate_file is None else _SECURE_COOKIE
         self._gate = Gatekeeper(
             KeyFile(Path(begin.keys), clock.now),
             Sessions(clock.monotonic),
@@ -535,7 +535,7 @@ class _Application:
             caller, key_hash = self._gate.by_key(body.key, address)
             token, csrf = self._gate.sessions.begin(caller, key_hash)
             answer = JSONResponse(self._me(caller, csrf))
-            secure = self._settings.certificate is not None
+            secure = self._settings.certificate_file is not None
             answer.set_cookie(self._cookie, token, path="/", httponly=True, samesite="strict", secure=secure)
             return answer
 

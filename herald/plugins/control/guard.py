@@ -40,7 +40,7 @@ class Guard:
         """Guard *app*, which listens at *port*."""
         self.app = app
         self._most = settings.body_bytes
-        self._secure = settings.certificate is not None
+        self._secure = settings.certificate_file is not None
         names = {settings.host, *settings.names}
         if settings.is_local:
             names |= {"localhost", "127.0.0.1", "::1"}

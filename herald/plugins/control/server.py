@@ -94,7 +94,7 @@ async def _serve(link: ParentLink, begin: Begin) -> None:
     loop = asyncio.get_running_loop()
     model = ReadModel(begin, settings, clock.monotonic)
     desk = Desk(link, loop)
-    scheme = "http" if settings.certificate is None else "https"
+    scheme = "http" if settings.certificate_file is None else "https"
     try:
         listening = _listen(settings)
     except OSError as error:
@@ -105,8 +105,8 @@ async def _serve(link: ParentLink, begin: Begin) -> None:
     address = f"{scheme}://{shown}:{port}"
     app = make_app(model, desk, settings, clock, port)
     tls: dict[str, Any] = {}
-    if settings.certificate is not None and settings.private_key is not None:
-        tls = {"ssl_certfile": str(base / settings.certificate), "ssl_keyfile": str(base / settings.private_key)}
+    if settings.certificate_file is not None and settings.key_file is not None:
+        tls = {"ssl_certfile": str(base / settings.certificate_file), "ssl_keyfile": str(base / settings.key_file)}
     config = uvicorn.Config(
         app,
         access_log=False,

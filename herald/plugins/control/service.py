@@ -72,7 +72,7 @@ class ControlService:
         """
         settings = self._settings
         self._check_port()
-        for name in ("certificate", "private_key"):
+        for name in ("certificate_file", "key_file"):
             path = getattr(settings, name)
             if path is not None and not (self._base / path).is_file():
                 what = f"there is no file {str(self._base / path)!r}"
@@ -212,8 +212,8 @@ class ControlService:
             self._changed(False, message.trouble)
             return
         told = {"address": message.address, "key": self._local_text, "process": os.getpid()}
-        if self._settings.certificate is not None:
-            told["certificate"] = str((self._base / self._settings.certificate).resolve())
+        if self._settings.certificate_file is not None:
+            told["certificate"] = str((self._base / self._settings.certificate_file).resolve())
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             replace_file(self._folder / LOCAL_NAME, json.dumps(told).encode())

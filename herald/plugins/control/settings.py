@@ -19,9 +19,9 @@ class ControlSettings(Settings):
     """Address to listen at. Anything but this machine's own needs a certificate."""
     port: int = Field(default=8787, ge=0, le=65_535)
     """Port to listen at; 0 takes a free one, which ``control.json`` in the state folder names."""
-    certificate: str | None = None
+    certificate_file: str | None = None
     """PEM file of the certificate and its chain; relative to the config file."""
-    private_key: str | None = None
+    key_file: str | None = None
     """PEM file of its private key; the same."""
     names: list[str] = Field(default_factory=list)
     """Host names under which a browser may reach the server, besides its address and ``localhost``; others are refused."""
@@ -63,12 +63,12 @@ class ControlSettings(Settings):
             local = self.is_local
         except ValueError:
             raise ValueError(f"host {self.host!r} is no address; write one such as 127.0.0.1, or localhost") from None
-        if (self.certificate is None) != (self.private_key is None):
-            raise ValueError("certificate and private_key belong together; state both, or neither")
-        if not local and self.certificate is None:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file belong together; state both, or neither")
+        if not local and self.certificate_file is None:
             raise ValueError(
                 f"host {self.host} can be reached from other machines, and keys would cross the network in the clear; "
-                "state certificate and private_key, or listen at 127.0.0.1 and put a proxy with TLS in front"
+                "state certificate_file and key_file, or listen at 127.0.0.1 and put a proxy with TLS in front"
             )
         if not local and self.open_metrics:
             raise ValueError(f"open_metrics would show the account to everybody who reaches {self.host}; give the scraper a key")

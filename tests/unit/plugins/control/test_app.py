@@ -358,7 +358,7 @@ def test_the_cookie_is_for_this_site_and_for_no_script(world: World) -> None:
 
 
 def test_with_a_certificate_the_cookie_is_bound_to_the_host_and_to_tls(make: Callable[..., World]) -> None:
-    world = make(certificate="c.pem", private_key="k.pem")
+    world = make(certificate_file="c.pem", key_file="k.pem")
     answer = world.ask("POST", "/api/v1/login", json={"key": world.key("viewer")})
 
     assert answer.headers["set-cookie"].startswith("__Host-herald-session=")
