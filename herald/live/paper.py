@@ -19,6 +19,7 @@ from herald.contracts import Cancel, Capabilities, Connector, Modify, Submit
 from herald.engine.book import Book, Ledger
 from herald.engine.feed import Feed
 from herald.errors import ConnectorError, RejectedError
+from herald.live.chain import GuardedConnector
 from herald.live.market import QuotedMarket
 from herald.model import (
     Account,
@@ -200,6 +201,8 @@ class PaperConnector:
             opened: When a new account is opened, nanoseconds UTC.
         """
         self._data = data
+        # The worker lets the layers around the account tick; those around the prices are for the account to look after.
+        self._tick = data.tick if isinstance(data, GuardedConnector) else None
         self._book = book
         # Two accounts of one name must not be taken for each other: the moment it was opened tells them apart.
         self._id = book.account_id(f"paper-{opened:x}")
@@ -350,6 +353,8 @@ class PaperConnector:
         Recorded data waits for whoever trades: what an execution makes him ask for rests before the prices are told, as in
         a backtest. Live prices wait for nobody.
         """
+        if self._tick is not None:
+            self._tick()
         if self._lockstep:
             return self._step()
         out: list[Event] = []

@@ -126,7 +126,10 @@ def test_what_is_read_is_what_the_run_said(world: World) -> None:
     assert world.ask("GET", "/api/v1/plan", key).json() == {"text": "plan of day.toml", "resolved": {"mode": "paper"}}
     series = world.ask("GET", "/api/v1/series/EURUSD?bars=1", key).json()
     assert (series["lines"], series["rows"]) == (["sma(2)"], [[2, 1.1, 1.2, 1.0, 1.15, 6.0, 1.1]])
-    assert "herald_orders_total 3" in world.ask("GET", "/metrics", world.key("metrics")).text
+    measured = world.ask("GET", "/metrics", world.key("metrics")).text
+    assert "herald_orders_total 3" in measured
+    assert "herald_control_streams 0" in measured
+    assert "herald_control_lost_events_total 0" in measured
 
 
 def test_an_answer_is_made_anew_only_when_there_is_news(world: World) -> None:

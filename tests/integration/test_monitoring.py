@@ -1,0 +1,153 @@
+"""What `monitoring/` asks for is what a run really measures: rules, dashboards, ports and paths."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.measured import MeasuredRun, family, run_scripted
+
+ROOT = Path(__file__).resolve().parents[2]
+MONITORING = ROOT / "monitoring"
+NAME = re.compile(r"\bherald_[a-z0-9_]+\b")
+SELECTED = re.compile(r"(herald_[a-z0-9_]+)\{([^}]*)\}")
+GROUPED = re.compile(r"\b(?:by|on|without|ignoring|group_left|group_right)\s*\(([^)]*)\)")
+SCRAPED = {"instance", "job", "le"}
+"""Labels that Prometheus adds, and the one of histograms."""
+SERVERS = {"herald_control_streams", "herald_control_lost_events_total"}
+"""What the control server measures of itself; see tests/unit/plugins/control."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> MeasuredRun:
+    return run_scripted(tmp_path_factory.mktemp("measured"))
+
+
+def strings(value: Any, key: str) -> Iterator[str]:
+    """Yield every text under *key*, however deep."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name == key and isinstance(inner, str):
+                yield inner
+            else:
+                yield from strings(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from strings(inner, key)
+
+
+def rules() -> dict[str, str]:
+    """Return the expression of every alert; YAML of one shape is read without a library for it."""
+    found: dict[str, str] = {}
+    name, expression, depth = "", "", 0
+    for line in (MONITORING / "alerts.yml").read_text(encoding="utf-8").splitlines():
+        indent = len(line) - len(line.lstrip())
+        text = line.strip()
+        if text.startswith("- alert:"):
+            name = text.partition(":")[2].strip()
+        elif text.startswith("expr:"):
+            expression, depth = text.partition(":")[2].strip().removeprefix(">-"), indent
+            found[name] = expression
+        elif depth and indent > depth and name:
+            found[name] += f" {text}"
+        else:
+            depth = 0
+    return found
+
+
+@cache
+def queries() -> dict[str, str]:
+    """Return every query of every dashboard, and of every alert, by where it stands."""
+    found = {f"alerts.yml {name}": expression for name, expression in rules().items()}
+    for path in sorted((MONITORING / "grafana" / "dashboards").glob("*.json")):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        for key in ("expr", "query", "definition"):
+            found |= {f"{path.name} {key} {n}": text for n, text in enumerate(strings(document, key)) if NAME.search(text)}
+    return found
+
+
+def test_there_are_rules_and_dashboards_to_check() -> None:
+    assert len(rules()) >= 20
+    assert all(NAME.search(one) or "up{" in one for one in rules().values()), rules()
+    assert len([one for one in queries() if ".json" in one]) >= 40
+
+
+def test_every_metric_that_is_asked_for_is_measured_and_has_a_value(run: MeasuredRun) -> None:
+    names = {series for series, _ in run.samples} | SERVERS
+    missing = {place: sorted({name for name in NAME.findall(query) if name not in names}) for place, query in queries().items()}
+
+    assert {place: one for place, one in missing.items() if one} == {}
+
+
+def test_every_label_that_is_asked_for_is_there(run: MeasuredRun) -> None:
+    wrong = []
+    for place, query in queries().items():
+        measured = {family(name, run.kinds) for name in NAME.findall(query)} - SERVERS
+        known = set().union(*(run.labels[name] for name in measured)) if measured else set()
+        for name, inner in SELECTED.findall(query):
+            stated = set(re.findall(r"([a-z_]+)\s*(?:=~|!~|!=|=)", inner)) - SCRAPED
+            wrong += [(place, name, label) for label in stated - run.labels.get(family(name, run.kinds), set())]
+        for group in GROUPED.findall(query):
+            stated = {one.strip() for one in group.split(",") if one.strip()} - SCRAPED
+            wrong += [(place, "by", label) for label in stated - known]
+        for label in re.findall(r"label_values\(herald_[a-z_]+(?:\{[^}]*\})?,\s*([a-z_]+)\)", query):
+            wrong += [(place, "values", label)] if label not in known | SCRAPED else []
+    assert wrong == []
+
+
+def test_every_metric_says_what_it_is_and_is_named_as_prometheus_wants(run: MeasuredRun) -> None:
+    wrong = [
+        name
+        for name, kind in run.kinds.items()
+        if not run.texts.get(name, "").strip()
+        or (kind == "counter") != name.endswith("_total")
+        or (kind == "histogram" and not name.endswith("_seconds"))
+    ]
+    assert wrong == []
+
+
+def test_every_alert_says_what_to_do_and_names_verbs_that_exist() -> None:
+    from herald.cli import herald
+
+    text = (MONITORING / "alerts.yml").read_text(encoding="utf-8")
+    verbs = set(re.findall(r"`herald ([a-z0-9]+)", text))
+
+    assert text.count("runbook:") == text.count("summary:") == len(rules())
+    assert verbs - set(herald.list_commands(None)) == set()  # type: ignore[arg-type]
+    assert [one for one in re.findall(r"docs/[a-z0-9-]+\.md", text) if not (ROOT / one).is_file()] == []
+
+
+def test_the_scripted_run_shows_what_a_bad_day_has(run: MeasuredRun) -> None:
+    assert run.ever("circuit_open", component="connectors.main.middleware[4]").count(1.0)
+    for name in ("herald_fills_total", "herald_denials_total", "herald_reconnects_total", "herald_strategy_failures_total"):
+        assert any(values[-1] > 0 for (series, _), values in run.samples.items() if series == name), name
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None and not os.environ.get("CI"), reason="promtool is not installed")
+@pytest.mark.skipif(sys.platform != "linux", reason="CI installs promtool on Debian only")
+def test_prometheus_takes_the_files(tmp_path: Path) -> None:
+    shutil.copytree(MONITORING, tmp_path / "monitoring")
+    (tmp_path / "monitoring" / "herald.key").write_text("a key", encoding="utf-8")
+    for check, file in (("rules", "alerts.yml"), ("config", "prometheus.yml")):
+        command = ["promtool", "check", check, str(tmp_path / "monitoring" / file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_dashboards_are_what_their_script_makes(tmp_path: Path) -> None:
+    before = {path.name: path.read_bytes() for path in (MONITORING / "grafana" / "dashboards").glob("*.json")}
+    shutil.copytree(MONITORING, tmp_path / "monitoring")
+    command = [sys.executable, str(tmp_path / "monitoring" / "make_dashboards.py")]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+
+    assert {path.name: path.read_bytes() for path in (tmp_path / "monitoring/grafana/dashboards").glob("*.json")} == before
