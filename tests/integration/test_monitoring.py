@@ -151,3 +151,15 @@ def test_the_dashboards_are_what_their_script_makes(tmp_path: Path) -> None:
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
 
     assert {path.name: path.read_bytes() for path in (tmp_path / "monitoring/grafana/dashboards").glob("*.json")} == before
+
+
+def test_the_page_lists_every_metric_with_its_kind_and_labels(run: MeasuredRun) -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    listed = {
+        name: (kind, {one for one in re.split(r", |–", labels) if one}, text)
+        for name, kind, labels, text in re.findall(r"^\| `(herald_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", page, re.MULTILINE)
+    }
+
+    measured = {name: (kind, run.labels[name], run.texts[name]) for name, kind in run.kinds.items()}
+    assert {name: one for name, one in listed.items() if name not in SERVERS} == measured
+    assert set(listed) >= SERVERS
