@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from herald.components import Services, Settings
 from herald.contracts import Denial, RiskView
-from herald.model import Order, OrderRequest, Side
+from herald.model import Order, OrderRequest, Side, Usage
 
 __all__ = [
     "ExposureSettings",
@@ -96,6 +96,23 @@ class MaxPosition:
                 return Denial("max_position", text)
         return None
 
+    def usage(self, view: RiskView) -> Sequence[Usage]:
+        """Return what the largest position holds of each limit; what waits to be filled does not count here."""
+        books: dict[tuple[str, str], float] = {}
+        gross: dict[str, float] = {}
+        net: dict[str, float] = {}
+        for strategy, position in view.positions():
+            symbol, size = position.symbol, position.size
+            books[strategy, symbol] = abs(size)
+            gross[symbol] = gross.get(symbol, 0.0) + abs(size)
+            net[symbol] = net.get(symbol, 0.0) + size
+        largest = (
+            ("one strategy in one symbol, lots", books.values(), self._limit),
+            ("all strategies in one symbol, lots", gross.values(), self._gross),
+            ("all strategies in one symbol, net lots", map(abs, net.values()), self._net),
+        )
+        return [Usage("max_position", text, max(held, default=0.0), limit) for text, held, limit in largest if limit is not None]
+
 
 class ExposureSettings(Settings):
     """Settings of `MaxExposure`; state at least one limit."""
@@ -151,6 +168,26 @@ class MaxExposure:
             if refusal is not None:
                 return refusal
         return _exceeds("net exposure", _net_worth(request, view), self._net, view) if self._is_net else None
+
+    def usage(self, view: RiskView) -> Sequence[Usage]:
+        """Return what positions are worth at the last prices; what waits to be filled does not count here."""
+        gross: dict[str, float] = {}
+        net: dict[str, float] = {}
+        for _, position in view.positions():
+            symbol, size = position.symbol, position.size
+            gross[symbol] = gross.get(symbol, 0.0) + abs(view.notional(symbol, size))
+            net[symbol] = net.get(symbol, 0.0) + size
+        account = view.account
+        worth = abs(sum(view.notional(symbol, size) for symbol, size in net.items()))
+        found = []
+        for text, used, (amount, fraction, _) in (
+            ("worth in one symbol", max(gross.values(), default=0.0), self._symbol),
+            ("worth of all positions", sum(gross.values()), self._total),
+            ("worth of all positions, net", worth, self._net),
+        ):
+            limits = [*([amount] if amount is not None else []), *([fraction * account.equity] if fraction is not None else [])]
+            found += [Usage("max_exposure", f"{text}, {account.currency}", used, min(limits))] if limits else []
+        return found
 
     def _is_far(self, request: OrderRequest, view: RiskView) -> bool:
         """Return whether even the sum of everything held and asked for keeps every limit: a shortcut past the exact sum."""
@@ -344,6 +381,11 @@ class MaxOpenOrders:
             return None
         return Denial("max_open_orders", f"{count} orders are working; the limit is {self._limit}")
 
+    def usage(self, view: RiskView) -> Sequence[Usage]:
+        """Return how many orders work."""
+        count = sum(1 for order in view.working() if not order.request.parent)
+        return (Usage("max_open_orders", "working orders", count, self._limit),)
+
 
 class OpenPositionsSettings(Settings):
     """Settings of `MaxOpenPositions`."""
@@ -371,3 +413,7 @@ class MaxOpenPositions:
         if (request.strategy, request.symbol) in books or len(books) < self._limit:
             return None
         return Denial("max_open_positions", f"{len(books)} positions are open or about to be; the limit is {self._limit}")
+
+    def usage(self, view: RiskView) -> Sequence[Usage]:
+        """Return how many positions are open."""
+        return (Usage("max_open_positions", "open positions", len(view.positions()), self._limit),)

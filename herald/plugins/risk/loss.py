@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from herald.clock import SECOND, day_start, format_time, next_day_start
 from herald.components import Services, Settings
 from herald.contracts import Denial, RiskView
-from herald.model import OrderRequest, Trade
+from herald.model import OrderRequest, Trade, Usage
 from herald.plugins.risk._past import Growing
 
 __all__ = [
@@ -100,16 +100,26 @@ class MaxDailyLoss:
         before = view.equity_at(start)
         account = view.account
         loss = before - account.equity
-        fraction, amount = self._settings.fraction, self._settings.amount
-        limit = math.inf if fraction is None else fraction * before
-        by_amount = amount is not None and amount < limit
-        if by_amount and amount is not None:
-            limit = amount
+        fraction = self._settings.fraction
+        limit, by_amount = self._bound(before)
         if loss < limit:
             return None
         name = "amount" if by_amount else f"fraction {fraction:g} of {before:.2f}"
         text = f"the loss since {format_time(start)} is {loss:.2f} {account.currency}; the limit is {limit:.2f} ({name})"
         return Denial("max_daily_loss", text)
+
+    def usage(self, view: RiskView) -> Sequence[Usage]:
+        """Return how much of the day's allowed loss is used."""
+        before = view.equity_at(self._days.start(view.now))
+        account = view.account
+        text = f"loss of the day, {account.currency}"
+        return (Usage("max_daily_loss", text, max(before - account.equity, 0.0), self._bound(before)[0]),)
+
+    def _bound(self, before: float) -> tuple[float, bool]:
+        """Return the limit where the day began with the equity *before*, and whether it is the stated amount."""
+        fraction, amount = self._settings.fraction, self._settings.amount
+        limit = math.inf if fraction is None else fraction * before
+        return (amount, True) if amount is not None and amount < limit else (limit, False)
 
 
 class DrawdownSettings(Settings):
@@ -136,6 +146,12 @@ class MaxDrawdown:
             return None
         fall = f"equity {account.equity:.2f} {account.currency} is {1 - account.equity / peak:.4f} below its peak {peak:.2f}"
         return Denial("max_drawdown", f"{fall}; the limit is {self._limit:g}")
+
+    def usage(self, view: RiskView) -> Sequence[Usage]:
+        """Return how far the equity is below its peak."""
+        equity = view.account.equity
+        peak = max(view.equity_peak(), equity)
+        return (Usage("max_drawdown", "fall from the peak, fraction", 1 - equity / peak, self._limit),) if peak > 0 else ()
 
 
 class ConsecutiveSettings(Settings):

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from herald.clock import HOUR, MINUTE, SECOND, parse_time
-from herald.contracts import Denial, RiskCheck
+from herald.contracts import Denial, Limit, RiskCheck
 from herald.model import Order, OrderRequest, OrderStatus, OrderType, Side
 from herald.plugins.risk import herald_risk_checks, herald_risk_profiles
 from herald.testing import FakeRiskView, make_instrument, make_services
@@ -420,3 +420,49 @@ def test_profiles_grow_looser_in_every_limit() -> None:
     for use, settings in balanced.items():
         for key, value in settings.items():
             assert conservative[use][key] < value < aggressive[use][key]
+
+
+# --- how much of a limit is used ------------------------------------------------------------------
+
+
+def used(check: RiskCheck, view: FakeRiskView) -> list[tuple[float, float]]:
+    assert isinstance(check, Limit)
+    return [(round(one.used, 9), round(one.limit, 9)) for one in check.usage(view)]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "view", "told"),
+    [
+        ("max_position", {"limit": 1.0}, {}, [(0.0, 1.0)]),
+        (
+            "max_position",
+            {"limit": 1.0, "symbol_gross": 2.0, "symbol_net": 3.0},
+            {"held": {("a", "TEST"): 0.6, ("b", "TEST"): -0.9, ("c", "OTHER"): 0.2}},
+            [(0.9, 1.0), (1.5, 2.0), (0.3, 3.0)],
+        ),
+        (
+            "max_exposure",
+            {"symbol_amount": 500.0, "total_fraction": 2.0, "net_amount": 80.0},
+            {"held": {("a", "TEST"): 1.0, ("b", "TEST"): -1.0, ("c", "OTHER"): 1.0}, "prices": {"TEST": 100.0, "OTHER": 50.0}},
+            [(200.0, 500.0), (250.0, 20_000.0), (50.0, 80.0)],
+        ),
+        ("max_open_positions", {"limit": 4}, {"held": {("a", "TEST"): 1.0, ("b", "TEST"): -1.0}}, [(2, 4)]),
+        ("max_open_orders", {"limit": 3}, {"orders": [working(Side.BUY, 1.0)]}, [(1, 3)]),
+        ("max_daily_loss", {"fraction": 0.05}, {"equity": 9_900.0, "past": {0: 10_000.0}}, [(100.0, 500.0)]),
+        ("max_daily_loss", {"fraction": 0.05, "amount": 300.0}, {"equity": 9_900.0, "past": {0: 10_000.0}}, [(100.0, 300.0)]),
+        ("max_daily_loss", {"amount": 300.0}, {"equity": 10_100.0, "past": {0: 10_000.0}}, [(0.0, 300.0)]),
+        ("max_drawdown", {"fraction": 0.2}, {"equity": 9_000.0, "past": {0: 10_000.0}}, [(0.1, 0.2)]),
+    ],
+)
+def test_a_limit_says_how_much_of_it_is_used(
+    name: str, settings: dict[str, Any], view: dict[str, Any], told: list[tuple[float, float]]
+) -> None:
+    assert used(build(name, **settings), FakeRiskView(**view)) == told
+
+
+def test_what_is_used_reaches_the_limit_when_the_check_refuses() -> None:
+    check = build("max_daily_loss", amount=300.0)
+    for equity in (9_701.0, 9_700.5, 9_700.0, 9_699.0):
+        view = FakeRiskView(equity=equity, past={0: 10_000.0})
+        ((lost, limit),) = used(check, view)
+        assert (check.check(request(), view) is not None) == (lost >= limit)
