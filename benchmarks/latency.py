@@ -20,6 +20,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -229,8 +230,20 @@ LAYERS = (
 )
 
 
-def run(*, rate: float, seconds: float, connectors: int = 1, durable: bool = False, trades: bool = True) -> dict[str, Any]:
-    """Run for *seconds*; return the delays in microseconds and what was dealt with."""
+def run(
+    *,
+    rate: float,
+    seconds: float,
+    connectors: int = 1,
+    durable: bool = False,
+    trades: bool = True,
+    more: str = "",
+    beside: Callable[[Path], None] = lambda folder: None,
+) -> dict[str, Any]:
+    """Run for *seconds*; return the delays in microseconds and what was dealt with.
+
+    *more* is added to the config; *beside* is called once with the run's folder when it trades.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "pulse_bench.py").write_text(PLUGIN, encoding="utf-8")
@@ -242,14 +255,16 @@ def run(*, rate: float, seconds: float, connectors: int = 1, durable: bool = Fal
             strategies="".join(STRATEGY.format(k=k, trades=str(trades and k == 0).lower()) for k in range(connectors)),
             journal="journal.sqlite" if durable else "pulse_bench.records",
         )
-        (folder / "h.toml").write_text(text, encoding="utf-8")
+        (folder / "h.toml").write_text(text + more, encoding="utf-8")
         os.environ["XDG_STATE_HOME"] = name
         live = LiveRun(load_plan(folder / "h.toml"))
         decisions: list[int] = []
         begun = [0.0]
 
         def watch(live: LiveRun) -> None:
-            begun[0] = begun[0] or time.perf_counter()
+            if not begun[0]:
+                begun[0] = time.perf_counter()
+                beside(folder)
 
         live._tick = watch
         end = time.perf_counter() + seconds + 1.0

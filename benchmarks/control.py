@@ -1,0 +1,138 @@
+"""What a control server costs the run beside it, and how many reads it answers: figure L5.
+
+The trading loop is that of ``latency.py``: 200 quotes a second, each answered with an order, delays counted from when a quote was due. It runs
+in turn without a control server, with one that nobody asks, with one that fifty keys read from at 1,000 requests a second (positions,
+orders, state, strategies), and again without. What is read comes from a process of its own, over kept connections, paced, so that a slow
+answer makes none of the next ones later than they were due. Then reads alone, as fast as they come, and one key past its limit.
+
+On two cores the run, its server and whoever reads share them; what the reader takes is printed.
+
+Run: ``python benchmarks/control.py`` (about a minute).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from latency import run
+
+from herald.clock import WallClock
+from herald.plugins.control.access import KEYS_NAME, KeyFile
+
+PORT = 18_787
+CONTROL = f'\n[[services]]\nuse = "control"\nport = {PORT}\nrequests_per_minute = 6000000\n'
+LIMITED = f'\n[[services]]\nuse = "control"\nport = {PORT}\nrequests_per_minute = 600\n'
+PATHS = ("positions", "orders", "state", "strategies")
+KEYS = 50
+
+
+async def read_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, key: str) -> int:
+    """Ask for *path* and return the status."""
+    writer.write(f"GET /api/v1/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    await reader.readexactly(length)
+    return int(head[9:12])
+
+
+async def load(keys: list[str], rate: float, seconds: float) -> dict[str, Any]:
+    """Read at *rate* (0: as fast as it goes) for *seconds* with sixteen connections; return counts and delays."""
+    statuses: dict[int, int] = {}
+    delays: list[float] = []
+    began = time.perf_counter()
+    due = iter(range(10**9))
+
+    async def work(number: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
+        while True:
+            turn = next(due)
+            at = began + turn / rate if rate else time.perf_counter()
+            if at - began >= seconds or time.perf_counter() - began >= seconds + 2:
+                break
+            wait = at - time.perf_counter()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            status = await read_one(reader, writer, PATHS[turn % len(PATHS)], keys[turn % len(keys)])
+            statuses[status] = statuses.get(status, 0) + 1
+            delays.append(time.perf_counter() - at)
+        writer.close()
+
+    await asyncio.gather(*(work(number) for number in range(16)))
+    taken = time.perf_counter() - began
+    p50, p99 = np.percentile(delays, [50, 99]) * 1e3
+    return {
+        "statuses": statuses,
+        "rate": sum(statuses.values()) / taken,
+        "p50": p50,
+        "p99": p99,
+        "cpu": time.process_time() / taken,
+    }
+
+
+def reading(rate: float, seconds: float, count: int, out: list[dict[str, Any]]) -> Any:
+    """Return what starts a reader beside a run, whose figures end up in *out*."""
+
+    def start(folder: Path) -> None:
+        file = KeyFile(folder / "state" / KEYS_NAME, WallClock().now)
+        keys = [file.add(f"k{number}", "viewer", "test")[0] for number in range(count)]
+        command = [sys.executable, __file__, "--load", str(rate), str(seconds)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        out.append({"process": process})
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(keys).encode())
+        process.stdin.close()
+
+    return start
+
+
+def finished(out: list[dict[str, Any]]) -> dict[str, Any]:
+    process = out[-1]["process"]
+    found: dict[str, Any] = json.loads(process.stdout.read())
+    process.wait()
+    return found
+
+
+def main() -> None:
+    """Print the figures."""
+    if "--load" in sys.argv:
+        rate, seconds = map(float, sys.argv[2:4])
+        keys = json.load(sys.stdin)
+        time.sleep(2.0)  # the server is up by then
+        print(json.dumps(asyncio.run(load(keys, rate, seconds))))
+        return
+    seconds = 10.0
+    out: list[dict[str, Any]] = []
+    rows = {
+        "without": run(rate=200, seconds=seconds)["decision"],
+        "asked by nobody": run(rate=200, seconds=seconds, more=CONTROL)["decision"],
+    }
+    rows["1,000 reads/s, 50 keys"] = run(rate=200, seconds=seconds, more=CONTROL, beside=reading(1_000, seconds - 3, KEYS, out))[
+        "decision"
+    ]
+    paced = finished(out)
+    rows["without, again"] = run(rate=200, seconds=seconds)["decision"]
+    base = np.percentile(np.concatenate([rows["without"], rows["without, again"]]), 99)
+    for name, delays in rows.items():
+        p50, p99 = np.percentile(delays, [50, 99])
+        print(f"decision, {name:24} p50 {p50:8.1f}   p99 {p99:8.1f} µs   {p99 / base:5.2f} of the p99 without")
+    print(
+        f"reads beside it: {paced['rate']:,.0f}/s, p50 {paced['p50']:.1f} ms, p99 {paced['p99']:.1f} ms, {paced['statuses']}; "
+        f"the reader takes {paced['cpu']:.0%} of a core"
+    )
+    run(rate=1, seconds=6.0, more=CONTROL, beside=reading(0, 4.0, KEYS, out))
+    fast = finished(out)
+    print(f"reads alone, as fast as they come: {fast['rate']:,.0f}/s, p50 {fast['p50']:.1f} ms, p99 {fast['p99']:.1f} ms")
+    run(rate=1, seconds=6.0, more=LIMITED, beside=reading(200, 4.0, 1, out))
+    limited = finished(out)["statuses"]
+    print(f"one key that may ask 600 times a minute and asks 800 times in 4 s: {limited}; exact would be 640 answered")
+
+
+if __name__ == "__main__":
+    main()
