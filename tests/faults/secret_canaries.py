@@ -18,12 +18,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 COUNT = 50
 PATIENCE = 120.0
+LENGTHS = (0.7, 6.0, 40.0)
+"""Seconds of a run, tried in turn until the component was reached: a busy machine gets to the third price late."""
 
 
 def secret(number: int) -> str:
@@ -553,10 +556,20 @@ def seen_processes(root: int) -> Iterator[bytes]:
 
 
 def run(folder: Path, path: Wrong, env: dict[str, str]) -> tuple[bool, list[str]]:
-    """Run one path in *folder*; return whether the component was reached, and what leaked."""
-    known, variables = traces(), prepare(folder, path.place)
+    """Run one path below *folder*, longer each time until the component is reached; return whether it was, and what leaked."""
+    known = traces()
+    for number, seconds in enumerate(LENGTHS):
+        place = folder / str(number)
+        _run_once(place, path, env, seconds)
+        if (place / "hit").exists():
+            return True, leaks(folder, known)
+    return False, leaks(folder, known)
+
+
+def _run_once(folder: Path, path: Wrong, env: dict[str, str], seconds: float) -> None:
+    variables = prepare(folder, path.place)
     given = {**env, **variables, "HOSTILE": str(path), "HERALD_TRACEBACK": "1", "PYTHONUTF8": "1"}
-    words = ("live", "herald.toml", "--demo-only", "--for", "0.7") + (() if len(path.way) % 2 else ("--json",))
+    words = ("live", "herald.toml", "--demo-only", "--for", str(seconds)) + (() if len(path.way) % 2 else ("--json",))
     with open(folder / "terminal.txt", "wb") as terminal, open(folder / "processes.txt", "wb") as processes:
         child = subprocess.Popen(
             [sys.executable, "-m", "herald", *words], cwd=folder, env=given, stdout=terminal, stderr=terminal
@@ -565,7 +578,7 @@ def run(folder: Path, path: Wrong, env: dict[str, str]) -> tuple[bool, list[str]
         while child.poll() is None and time.monotonic() < end:
             if os.path.isdir("/proc/self"):
                 processes.write(b"\n".join(seen_processes(child.pid)))
-            time.sleep(0.3)
+            time.sleep(0.1)
         child.kill()
         child.wait()
         del given["HOSTILE"]
@@ -573,7 +586,16 @@ def run(folder: Path, path: Wrong, env: dict[str, str]) -> tuple[bool, list[str]
             subprocess.run(
                 [sys.executable, "-m", "herald", *more], cwd=folder, env=given, stdout=terminal, stderr=terminal, check=False
             )
-    return (folder / "hit").exists(), leaks(folder, known)
+
+
+def run_all(
+    folder: Path, chosen: Sequence[Wrong], env: dict[str, str], workers: int = os.cpu_count() or 1
+) -> Iterator[tuple[Wrong, bool, list[str]]]:
+    """Run *chosen*, some at a time, each below *folder*; yield each with what `run` returns, in their order."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = [pool.submit(run, folder / f"{number:03d}", one, env) for number, one in enumerate(chosen)]
+        for one, future in zip(chosen, waiting, strict=True):
+            yield one, *future.result()
 
 
 def main() -> None:
@@ -585,8 +607,7 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [one for one in paths() if options.only in str(one)][: options.paths]
     hit = leaked = 0
-    for number, one in enumerate(chosen):
-        reached, found = run(options.folder / f"{number:03d}", one, dict(os.environ))
+    for number, (one, reached, found) in enumerate(run_all(options.folder, chosen, dict(os.environ))):
         hit += reached
         leaked += bool(found)
         print(f"{number:3d} {one!s:40s} {'hit' if reached else 'NOT REACHED'} {len(found)} leaks", flush=True)
