@@ -1,4 +1,4 @@
-"""The browser of the end-to-end tests: started once for all of them."""
+"""The browser of the end-to-end tests, started once a module: while it is there, its event loop runs in this thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FLAGS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     if found is None:

@@ -195,11 +195,14 @@ def test_news_reach_the_page_as_they_come(changing: tuple[Site, Opened]) -> None
     expect(page.locator("#equity-now")).to_have_text("9,800.00 USD")
     expect(page.locator("#open-profit")).to_have_text("−200.00")
 
-    drawn = opened.read()
+    wanted = {name: before[name] + 1 for name in ("bars", "markers", "points")}
+    for _ in range(50):  # the charts are drawn a few times a second, each by itself
+        drawn = opened.read()
+        if wanted == {name: drawn[name] for name in wanted}:
+            break
+        page.wait_for_timeout(100)
 
-    assert [one + 1 for one in (before["bars"], before["markers"], before["points"])] == [
-        drawn["bars"], drawn["markers"], drawn["points"],
-    ]  # fmt: skip
+    assert wanted == {name: drawn[name] for name in wanted}
     assert "limit manual-000001" in dict(before["levels"])
     assert "limit manual-000001" not in dict(drawn["levels"])
     assert 1 == rows(page, "book-orders")
