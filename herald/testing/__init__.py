@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from herald.testing.contracts.middleware import MiddlewareContract
     from herald.testing.contracts.observer import ObserverContract
     from herald.testing.contracts.risk import RiskCheckContract
+    from herald.testing.contracts.secret_source import SecretSourceContract
     from herald.testing.contracts.strategy import StrategyContract
     from herald.testing.events import sample_events
     from herald.testing.exits import ExitStand
@@ -43,6 +44,7 @@ __all__ = [
     "MiddlewareContract",
     "ObserverContract",
     "RiskCheckContract",
+    "SecretSourceContract",
     "StrategyContract",
     "StrategyRun",
     "Target",
@@ -70,6 +72,7 @@ _MODULES = {
     "MiddlewareContract": "contracts.middleware",
     "ObserverContract": "contracts.observer",
     "RiskCheckContract": "contracts.risk",
+    "SecretSourceContract": "contracts.secret_source",
     "StrategyContract": "contracts.strategy",
     "StrategyRun": "run",
     "Target": "run",
