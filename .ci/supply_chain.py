@@ -1,6 +1,6 @@
 """What Herald depends on, as files that a person can review: locked versions with hashes, a bill of materials, licences.
 
-    python .ci/supply_chain.py           write all three anew from pyproject.toml (needs uv)
+    python .ci/supply_chain.py           write all of them anew from pyproject.toml (needs uv)
     python .ci/supply_chain.py --check   compare the bill of materials and the licences with the lock (needs nothing)
 
 A change of any of them is a change of what runs with money: it belongs in a commit of its own, and is read.
@@ -21,10 +21,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "requirements"
 CORE, DEVELOPMENT = LOCKS / "core.txt", LOCKS / "dev.txt"
+SERVER, BUILD = LOCKS / "server.txt", LOCKS / "build.txt"
 MATERIALS, LICENCES = LOCKS / "sbom.cdx.json", LOCKS / "licences.md"
+_PROJECT, _TESTED = "pyproject.toml", ("--constraint", "requirements/dev.txt")
 EXTRAS = {
-    CORE: [],
-    DEVELOPMENT: ["--extra", "test", "--group", "lint", "--group", "docs", "--group", "build", "--group", "security"],
+    CORE: [_PROJECT],
+    DEVELOPMENT: [_PROJECT, "--extra", "test", "--group", "lint", "--group", "docs", "--group", "build", "--group", "security"],
+    # What the Dockerfile installs, and what it builds Herald with, in the versions that the tests ran with.
+    SERVER: [_PROJECT, *(f"--extra={extra}" for extra in ("web", "metrics", "notify", "otel")), *_TESTED],
+    BUILD: ["--group", "wheel", *_TESTED],
 }
 
 PERMISSIVE = {"MIT", "MIT-0", "BSD-2-Clause", "BSD-3-Clause", "0BSD", "Apache-2.0", "PSF-2.0", "Zlib", "CC0-1.0", "ISC"}
@@ -148,7 +153,6 @@ def write_locks() -> None:
             "uv",
             "pip",
             "compile",
-            "pyproject.toml",
             *extra,
             *common,
             "--upgrade",
