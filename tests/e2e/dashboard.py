@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -54,20 +55,22 @@ VIEWS: dict[str, dict[str, Any]] = {
 
 def make_series(symbol: str, bars: int = BARS) -> Series:
     """Return minute bars that go up and down, with an average and an oscillator over them."""
-    close = [1.1 + 0.001 * ((i * 37) % 23 - 11) + 0.0001 * i for i in range(bars)]
+    steps, close = Random(symbol), [1.1]
+    while len(close) < bars:  # drawn back to 1.1, where the position and its orders are
+        close.append(close[-1] + steps.gauss(0.0, 0.0009) + 0.02 * (1.1 - close[-1]))
     opened = [close[0], *close[:-1]]
     mean = [float("nan")] * 9 + [sum(close[i - 9 : i + 1]) / 10 for i in range(9, bars)]
-    swing = [float("nan")] * 14 + [50.0 + (i * 13) % 40 - 20 for i in range(14, bars)]
+    swing = [float("nan")] * 14 + [50.0 + 4_000 * (close[i] - mean[i]) for i in range(14, bars)]
     return Series(
         symbol,
         "1m",
         5,
         [NOW - (bars - 1 - i) * MINUTE for i in range(bars)],
         opened,
-        [max(a, b) + 0.0004 for a, b in zip(opened, close, strict=True)],
-        [min(a, b) - 0.0003 for a, b in zip(opened, close, strict=True)],
+        [max(a, b) + abs(steps.gauss(0.0, 0.0004)) for a, b in zip(opened, close, strict=True)],
+        [min(a, b) - abs(steps.gauss(0.0, 0.0004)) for a, b in zip(opened, close, strict=True)],
         close,
-        [100.0 + i % 7 for i in range(bars)],
+        [round(100.0 + 40 * steps.random()) for i in range(bars)],
         (Line("sma(10)", mean), Line("rsi(14)", swing)),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Iterator
 from importlib.resources import files
@@ -124,6 +125,16 @@ def test_bars_markers_points_and_rows_are_those_of_the_interface(view: Opened) -
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_pictures_can_be_taken(view: Opened, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """With ``DOCS_PICTURES=docs/images`` these become the pictures of the documentation."""
+    view.read()
+    path = Path(os.environ.get("DOCS_PICTURES", tmp_path)) / f"dashboard-{request.node.callspec.params['view']}.png"
+
+    view.page.screenshot(path=path)
+
+    assert path.stat().st_size > 20_000
+
+
 def test_charts_are_painted(view: Opened) -> None:
     view.read()
     counts = view.page.evaluate(
@@ -161,10 +172,10 @@ def test_the_theme_follows_the_system_until_it_is_chosen_and_is_kept(opened: Ope
 # --- news and gaps --------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def changing(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Opened]]:
-    """A run that goes on from test to test, each of which says what it adds; the page's clock can be put forward."""
-    with Site(tmp_path_factory.mktemp("changing"), ("EURUSD", "GBPUSD")) as site:
+@pytest.fixture
+def changing(browser: Browser, tmp_path: Path) -> Iterator[tuple[Site, Opened]]:
+    """A run of the test's own, to which news may be added; the page's clock can be put forward."""
+    with Site(tmp_path, ("EURUSD", "GBPUSD")) as site:
         one = open_dashboard(browser, site.address, clock=True, key=site.key)
         yield site, one
         assert [] == one.complaints

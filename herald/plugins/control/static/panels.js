@@ -259,7 +259,7 @@ export class Panels {
           setText(use, one.use);
           setText(ready, one.ready ? "ready" : "not ready");
           setClass(ready, `pill ${one.ready ? "good" : "bad"}`);
-          setText(account, `${one.account.id} at ${one.account.server}, ${one.account.mode}, ${one.account.real ? "REAL" : "not real"}, 1:${loose(one.account.leverage)}`);
+          setText(account, `${one.account.id} at ${one.account.server}, ${one.account.mode}, ${one.account.real ? "REAL" : "no real money"}, 1:${loose(one.account.leverage)}`);
           const told = Object.entries(one.health).map(([layer, state]) => [layer.split(".").slice(2).join(".") || "connection", state]);
           if (health.dataset.told !== JSON.stringify(told)) {
             health.dataset.told = JSON.stringify(told);
