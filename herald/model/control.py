@@ -133,7 +133,7 @@ class Reconcile(msgspec.Struct, frozen=True, kw_only=True, tag_field="act", tag=
 
 
 class Reload(msgspec.Struct, frozen=True, kw_only=True, tag_field="act", tag="reload", forbid_unknown_fields=True):
-    """Read the settings again that may change while a run goes on; today those of services, which start anew."""
+    """Read the file again: services whose settings changed start anew; what else changed needs another start and is named."""
 
 
 Act: TypeAlias = PlaceOrder | AmendOrder | WithdrawOrder | ClosePosition | StopTrading | ResumeTrading | Reconcile | Reload

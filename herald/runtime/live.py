@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from enum import StrEnum
@@ -47,7 +48,7 @@ from herald.errors import (
     TransientError,
 )
 from herald.host.audit import mark_audited, operator
-from herald.host.plan import EXTERNAL, MANUAL, Plan
+from herald.host.plan import EXTERNAL, MANUAL, Plan, Planned, load_plan
 from herald.live.chain import GuardedConnector
 from herald.live.chronicle import Chronicle
 from herald.live.crashpoints import crash_point
@@ -257,7 +258,8 @@ class LiveRun:
         self._adopter_of: dict[str, str] = {}  # name of the books of positions of others, by connector
         self.manual_of: dict[str, str] = {}
         self._control: RunControl | None = None
-        self._services: list[Service] = []
+        self._services: dict[str, tuple[Planned[Service], Service]] = {}
+        self._reloading = threading.Lock()
         self._strange: dict[str, str] = {}  # connectors that lead to another account than at the start, and what differs
 
     # --- building ---------------------------------------------------------------------------------
@@ -331,7 +333,10 @@ class LiveRun:
             setups += self._adopters(build, clock) + self._persons(build, clock)
             past = self._assemble(setups, feeds, instruments, accounts, observers, clock, journal)
             self._connect_up(connectors, clocks, journal, open_journal, clock, past, lockstep)
-            self._services = [self._served(build(part, clock=self._world), stack) for part in self._serving()]
+            if self._control is not None:
+                stack.callback(self._stop_services)
+                self._control.may_reload(lambda: self._reload(build))
+                self._services = {part.name: (part, build(part, clock=self._world)) for part in plan.services}
             # From here on the workers own the connectors; leases and observers are given up when they have stopped.
             with stack.pop_all():
                 try:
@@ -362,14 +367,52 @@ class LiveRun:
         stack.push(end)
         return audit
 
-    def _serving(self) -> Sequence[Any]:
-        """Return the services of this run: those of the file, where it trades."""
-        return () if self._control is None else self.plan.services
+    def _stop_services(self) -> None:
+        with self._reloading:
+            services, self._services = self._services, {}
+        for _, service in services.values():
+            service.stop()
 
-    def _served(self, service: Service, stack: ExitStack) -> Service:
-        """Return *service*, which is stopped when the run ends."""
-        stack.callback(service.stop)
-        return service
+    def _reload(self, build: Builder) -> str:
+        """Read the file again and start services anew whose settings changed; say what else would need another start.
+
+        Raises:
+            HeraldError: The file is wrong now; then nothing changes.
+        """
+        fresh = load_plan(self.plan.source, mode=self.plan.mode)
+        before, after = self.plan.to_dict(), fresh.to_dict()
+        others = sorted(table for table in after if table not in ("services", "secrets") and after[table] != before.get(table))
+        known = {name: part for name, (part, _) in self._services.items()}
+        wanted = {part.name: part for part in fresh.services}
+        changed = [
+            name
+            for name in {**known, **wanted}
+            if name not in wanted or name not in known or wanted[name].settings != known[name].settings
+            or wanted[name].use != known[name].use
+        ]  # fmt: skip
+        if changed:
+            # Beside the caller, who may be one of them: it gets its answer first.
+            threading.Thread(target=self._replace_services, args=(build, wanted, changed), name="reload", daemon=True).start()
+        said = f"starting anew: {', '.join(changed)}" if changed else "no service changed"
+        return f"{said}; needs another start of the run: {', '.join(others)}" if others else said
+
+    def _replace_services(self, build: Builder, wanted: Mapping[str, Planned[Service]], changed: Sequence[str]) -> None:
+        """Stop what changed and start it as it is now; what cannot be started is told, and the run goes on without it."""
+        self._world.sleep(0.5)
+        with self._reloading:
+            for name in changed:
+                _, old = self._services.pop(name, (None, None))
+                if old is not None:
+                    old.stop()
+                if name not in wanted or self._control is None:
+                    continue
+                try:
+                    service = build(wanted[name], clock=self._world)
+                    service.start(self._control)
+                    self._services[name] = wanted[name], service
+                except Exception as error:  # it may be a plugin's; the run must not end for it
+                    text = " ".join(f"{name} does not start: {error}".split())
+                    self.driver.post(Alert(self.engine.now, "reload_failed", text))
 
     def _watch_audit(self, audit: AuditTrail) -> None:
         """Write what waits, and let nothing add to a position while decisions cannot be recorded."""
@@ -801,7 +844,7 @@ class LiveRun:
         driver.start(self.workers)
         if self._control is not None:
             self._control.tick()
-            for service in self._services:
+            for _, service in self._services.values():
                 service.start(self._control)
         tables = set(self.workers)
         ready = driver.run(lambda: stop() or tables <= self.reconciler.ready, self.plan.config.live.connect_seconds)

@@ -334,3 +334,21 @@ def test_a_strategy_may_not_have_the_name_of_the_book_of_the_person(tmp_path: Pa
 
     with pytest.raises(ConfigError, match="is the name of the books of what a person trades"):
         load_plan(file, environ={TOKEN: "any"})
+
+
+def test_a_reload_starts_services_anew_and_names_what_needs_another_start(tmp_path: Path) -> None:
+    with started(tmp_path) as run:
+        key = run.herald("control keys add", "ann", "--role", "admin").split()[0]
+        assert run.ask("/api/v1/reload", {"why": "nothing"})["text"] == "no service changed"
+        text = run.file.read_text(encoding="utf-8")
+        run.file.write_text(text.replace("port = 0", "port = 0\nchart_bars = 77").replace("lots = 1.0", "lots = 2.0"), "utf-8")
+
+        before = run.told
+        told = run.ask("/api/v1/reload", {"why": "fewer bars"}, key)["text"]
+
+        assert told == "starting anew: services[0]; needs another start of the run: risk"
+        run.wait(lambda: run.told["key"] != before["key"] and run.ask("/api/v1/state", None, key))
+        run.file.write_text(text.replace('use  = "control"', 'use  = "contrl"'), encoding="utf-8")
+        with pytest.raises(HeraldError, match="contrl"):
+            run.ask("/api/v1/reload", {"why": "a mistake"}, key)
+        assert run.ask("/api/v1/state", None, key)["trading"] == "ACTIVE"
