@@ -362,6 +362,12 @@ def test_the_unit_leaves_to_the_watchdog_what_is_its_own_and_waits_longer_than_i
     assert "130" in unit["SuccessExitStatus"].split()
 
 
+def test_a_run_without_a_vault_starts_all_the_same() -> None:
+    loaded = [value.partition(":")[2] for key, value in settings("herald@.service") if key == "LoadCredential"]
+
+    assert ["herald.%i.vault"] == loaded  # a path that is absolute would have to exist
+
+
 def test_the_timer_has_its_service() -> None:
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.read(UNITS / "herald-backup@.timer", encoding="utf-8")
@@ -387,6 +393,51 @@ def test_systemd_takes_the_units_and_finds_little_exposed(tmp_path: Path) -> Non
         command = ["systemd-analyze", "security", "--offline=true", f"--threshold={most}", f"./{name}"]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
         assert 0 == done.returncode, done.stdout[-200:]
+
+
+# --- Windows and the page -------------------------------------------------------------------------
+
+
+def test_the_windows_script_calls_what_exists_and_knows_the_codes_of_the_watchdog() -> None:
+    text = (ROOT / "deploy" / "windows" / "install-service.ps1").read_text(encoding="utf-8")
+    words = re.search(r"\$words = @\((.*?)\)", text)
+    verbs = re.search(r"ValidateSet\((.*?)\)\] \[string\] \$Verb", text)
+    codes = re.search(r"foreach \(\$code in ([\d, ]+)\)", text)
+    assert words and verbs and codes  # noqa: PT018
+
+    check_command([one.strip('" ') for one in words[1].split(",")])
+    for verb in re.findall(r'"(\w+)"', verbs[1]):
+        check_command([verb])
+    assert {0, 1, 2, 3, 4, 130} == {int(one) for one in codes[1].split(",")}
+    assert text.isascii()  # PowerShell 5 reads a file without a mark in the code page of the machine
+    for opening, closing in ("()", "{}", "[]"):
+        assert text.count(opening) == text.count(closing)
+    milliseconds = re.search(r"AppStopMethodConsole (\d+)", text)
+    assert milliseconds is not None
+    assert int(milliseconds[1]) > 30_000
+
+
+def test_the_page_names_verbs_files_and_services_that_exist() -> None:
+    page = (ROOT / "docs" / "DEPLOYMENT.md").read_text(encoding="utf-8")
+    lines = [
+        line.split("#")[0].split(" && ")[-1]
+        for block in re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+        for line in block.splitlines()
+    ]
+    commands = [line for line in lines if re.search(r"\bherald (?=[a-z])", line) and not line.startswith(("herald:", "ssh"))]
+    verbs, called = herald.list_commands(click.Context(herald)), 0
+    for line in commands:
+        words = shlex.split(line.split(" > ")[0])
+        at = max(n for n, word in enumerate(words) if word.endswith("herald"))
+        if words[at + 1 :] and words[at + 1] in verbs:
+            check_command(words[at + 1 :])
+            called += 1
+    paths = set(re.findall(r"\b(?:deploy|monitoring|requirements)[/\\\\][\w./\\\\-]*\w", page))
+    services = set(re.findall(r"docker compose (?:exec|stop|logs)(?: -T| --follow)* (\w+)", page))
+
+    assert called >= 15
+    assert {one for one in paths if not (ROOT / one.replace("\\", "/")).exists()} == set()
+    assert services <= set(COMPOSE["services"])
 
 
 # --- the entry point ------------------------------------------------------------------------------
