@@ -23,7 +23,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from herald.cli import herald
+from herald.model import Alerted
 from herald.plugins.control.settings import ControlSettings
+from herald.plugins.journal import JournalSettings, SqliteJournal, verify
+from herald.testing import make_services
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -393,6 +396,30 @@ def test_systemd_takes_the_units_and_finds_little_exposed(tmp_path: Path) -> Non
         command = ["systemd-analyze", "security", "--offline=true", f"--threshold={most}", f"./{name}"]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
         assert 0 == done.returncode, done.stdout[-200:]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="systemd is Linux's")
+def test_what_the_backup_unit_calls_makes_a_whole_copy_and_deletes_old_ones(tmp_path: Path) -> None:
+    state, copies = tmp_path / "lib" / "day" / "state", tmp_path / "backups" / "day"
+    state.mkdir(parents=True)
+    copies.mkdir(parents=True)
+    journal = SqliteJournal(JournalSettings(file="journal.sqlite"), make_services(base=str(state)))
+    journal.append([Alerted(1_704_067_200_000_000_000, "hello", "the first record")])
+    old = copies / "journal-20200101T000000Z.sqlite"
+    old.write_bytes(b"old")
+    os.utime(old, (1_577_836_800, 1_577_836_800))
+
+    for key, value in settings("herald-backup@.service"):
+        if key == "ExecStart":
+            line = value.replace("%i", "day").replace("%%", "%").replace("/var/lib/herald", str(tmp_path / "lib"))
+            line = line.replace("/var/backups/herald", str(tmp_path / "backups"))
+            line = line.replace("/opt/herald/bin/herald", f"{sys.executable} -m herald")
+            subprocess.run(shlex.split(line), check=True, capture_output=True)
+    journal.close()
+
+    (made,) = copies.iterdir()
+    assert re.fullmatch(r"journal-\d{8}T\d{6}Z\.sqlite", made.name)
+    assert (1, ()) == (verify(made).count, verify(made).problems)
 
 
 # --- Windows and the page -------------------------------------------------------------------------
