@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from herald.clock import DAY, WallClock, format_time, parse_time
-from herald.errors import NotFound, SecretError
+from herald.errors import AuditError, ConfigError, HeraldError, NotFound, SecretError
 
 if TYPE_CHECKING:
     from herald.utils.vault import Vault, VaultKey
@@ -23,6 +24,7 @@ _SHORTEST = 12
 """Characters of a pass-phrase that somebody makes up now."""
 _SOON_DAYS = 14
 _LARGEST_ENV = 1_000_000
+_CONFIG = "herald.toml"
 _LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
 
 
@@ -46,17 +48,58 @@ def _opened(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def _audited(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what says where a change is recorded."""
+    for option in (
+        click.option("--unrecorded", is_flag=True, help="Do it although the audit log of the config cannot be opened."),
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path),
+            help=f"Whose [audit] records it.  [default: {_CONFIG} beside the vault, if it is there]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@contextmanager
+def _recorded(act: str, vault: Path, what: str, config: Path | None, *, unrecorded: bool) -> Iterator[None]:
+    """Change a vault after that is in the audit log of the config, where it has one."""
+    from herald.cli.control import recorded, state_folder
+
+    file = vault.parent / _CONFIG if config is None else config
+    if config is None and not file.exists():
+        yield
+        return
+    started = False
+    try:
+        with recorded(state_folder(file), file, f"secrets.{act}", f"{vault}: {what}" if what else str(vault), "by hand"):
+            started = True
+            yield
+        return
+    except HeraldError as error:
+        if started:
+            raise
+        if not unrecorded:
+            hint = "--unrecorded does it all the same, as when the key of the log is kept in this vault"
+            raise AuditError(f"nothing was done, for it cannot be recorded: {_told(error)}; {hint}") from error
+        click.echo(f"herald: this is not recorded: {_told(error)}", err=True)
+    yield
+
+
 @secrets.command()
 @click.option("--vault", type=click.Path(path_type=Path), default=Path("herald.vault"), show_default=True, help="The vault.")
 @click.option("--key-file", type=click.Path(path_type=Path), help="Open it with a key, which is written to this new file.")
 @click.option("--passphrase-file", type=click.Path(path_type=Path), help="Open it with the pass-phrase in this file.")
-def init(vault: Path, key_file: Path | None, passphrase_file: Path | None) -> None:
+@_audited
+def init(vault: Path, key_file: Path | None, passphrase_file: Path | None, config: Path | None, unrecorded: bool) -> None:
     """Make an empty vault."""
     from herald.utils.vault import Vault
 
     if vault.exists():
         raise SecretError(f"{str(vault)!r} is there already, and a vault is never overwritten; name another with --vault")
-    Vault.create(vault, _new_key(key_file, passphrase_file))
+    with _recorded("init", vault, "", config, unrecorded=unrecorded):
+        Vault.create(vault, _new_key(key_file, passphrase_file))
     opener = f"the key in {key_file}" if key_file else "that pass-phrase"
     click.echo(f"{vault} is opened with {opener}; keep a copy of both, apart from each other: without it nothing can be read")
 
@@ -65,7 +108,16 @@ def init(vault: Path, key_file: Path | None, passphrase_file: Path | None) -> No
 @click.argument("name")
 @click.option("--expires", metavar="DATE", help="When it should have been replaced; `doctor` warns two weeks before.")
 @_opened
-def set_(name: str, expires: str | None, vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, ...]) -> None:
+@_audited
+def set_(
+    name: str,
+    expires: str | None,
+    vault: Path,
+    passphrase_file: tuple[Path, ...],
+    key_file: tuple[Path, ...],
+    config: Path | None,
+    unrecorded: bool,
+) -> None:
     """Keep a value under NAME: it is asked for without being shown, or read from standard input up to the end."""
     try:
         end = None if expires is None else parse_time(expires)
@@ -76,7 +128,8 @@ def set_(name: str, expires: str | None, vault: Path, passphrase_file: tuple[Pat
         value = _ask(f"Value of {name}", confirm=True)
     else:
         value = sys.stdin.read(1_000_000).removesuffix("\n").removesuffix("\r")
-    opened.set(name, value, end)
+    with _recorded("set", vault, name, config, unrecorded=unrecorded):
+        opened.set(name, value, end)
     click.echo(f"{name} is kept, version {opened.info(name).version}")
 
 
@@ -107,9 +160,19 @@ def list_(vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, 
 @secrets.command()
 @click.argument("name")
 @_opened
-def remove(name: str, vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, ...]) -> None:
+@_audited
+def remove(
+    name: str,
+    vault: Path,
+    passphrase_file: tuple[Path, ...],
+    key_file: tuple[Path, ...],
+    config: Path | None,
+    unrecorded: bool,
+) -> None:
     """Forget the secret NAME."""
-    _open(vault, passphrase_file, key_file).remove(name)
+    opened = _open(vault, passphrase_file, key_file)
+    with _recorded("remove", vault, name, config, unrecorded=unrecorded):
+        opened.remove(name)
     click.echo(f"{name} is removed; copies of the vault still have it")
 
 
@@ -118,6 +181,7 @@ def remove(name: str, vault: Path, passphrase_file: tuple[Path, ...], key_file: 
 @click.option("--new-passphrase-file", type=click.Path(path_type=Path), help="Open it with the pass-phrase in this file.")
 @click.option("--finish", is_flag=True, help="Let only the newest key open it from now on.")
 @_opened
+@_audited
 def rotate(
     new_key_file: Path | None,
     new_passphrase_file: Path | None,
@@ -125,18 +189,22 @@ def rotate(
     vault: Path,
     passphrase_file: tuple[Path, ...],
     key_file: tuple[Path, ...],
+    config: Path | None,
+    unrecorded: bool,
 ) -> None:
     """Let a new key or pass-phrase open the vault, beside the old one until --finish."""
     if finish and (new_key_file or new_passphrase_file):
         raise click.UsageError("--finish takes no new key; open the vault with the new one")
     opened = _open(vault, passphrase_file, key_file)
     if finish:
-        retired = opened.retire_keys()
+        with _recorded("rotate", vault, "finish", config, unrecorded=unrecorded):
+            retired = opened.retire_keys()
         click.echo("the old key opens it no longer" if retired else "only one key opens it; there was nothing to finish")
         return
     if len(opened.keys) > 1:
         raise SecretError(f"two keys open the vault {str(vault)!r} already; first: herald secrets rotate --finish")
-    opened.add_key(_new_key(new_key_file, new_passphrase_file))
+    with _recorded("rotate", vault, "", config, unrecorded=unrecorded):
+        opened.add_key(_new_key(new_key_file, new_passphrase_file))
     click.echo("both keys open it now; give the new one to all that read it, then: herald secrets rotate --finish")
 
 
@@ -144,23 +212,78 @@ def rotate(
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--replace", is_flag=True, help="Replace secrets that are there already.")
 @_opened
-def import_(file: Path, replace: bool, vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, ...]) -> None:
+@_audited
+def import_(
+    file: Path,
+    replace: bool,
+    vault: Path,
+    passphrase_file: tuple[Path, ...],
+    key_file: tuple[Path, ...],
+    config: Path | None,
+    unrecorded: bool,
+) -> None:
     """Take every NAME=VALUE of FILE, a .env file, under the name in small letters: all of them, or none."""
     values = _env(file)
     opened = _open(vault, passphrase_file, key_file)
     known = [name for name in values if name in opened]
     if known and not replace:
         raise SecretError(f"{', '.join(known)}: there already; --replace replaces, or take the line out of {str(file)!r}")
-    opened.update(values)
+    with _recorded("import", vault, ", ".join(values), config, unrecorded=unrecorded):
+        opened.update(values)
     for name in values:
         click.echo(f'{name} is kept; write "secret:{name}" in the config')
     click.echo(f"{len(values)} secrets are in {vault}; delete {file} now, and replace what others could have read there")
 
 
-@secrets.command()
+@secrets.command(short_help="Copy secrets to a new vault with a key of its own.")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("names", nargs=-1)
+@click.option("--new-key-file", type=click.Path(path_type=Path), help="Open OUT with a key, which is written to this new file.")
+@click.option("--new-passphrase-file", type=click.Path(path_type=Path), help="Open OUT with the pass-phrase in this file.")
 @_opened
-def doctor(vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, ...]) -> None:
-    """Check the file, its key and every value, and warn of what expires. Exit code 1: something is to be done."""
+@_audited
+def export(
+    out: Path,
+    names: tuple[str, ...],
+    new_key_file: Path | None,
+    new_passphrase_file: Path | None,
+    vault: Path,
+    passphrase_file: tuple[Path, ...],
+    key_file: tuple[Path, ...],
+    config: Path | None,
+    unrecorded: bool,
+) -> None:
+    """Copy NAMES, or every secret, to OUT, a new vault with a pass-phrase or key of its own; nothing is written in plain text."""
+    from herald.utils.vault import Vault
+
+    opened = _open(vault, passphrase_file, key_file)
+    chosen = dict.fromkeys(names or opened.names())
+    values = {name: (opened.get(name), opened.info(name).expires) for name in chosen}
+    if out.exists():
+        raise SecretError(f"{str(out)!r} is there already, and a vault is never overwritten; name another file")
+    with _recorded("export", vault, f"to {out}: {', '.join(chosen)}", config, unrecorded=unrecorded):
+        copy = Vault.create(out, _new_key(new_key_file, new_passphrase_file))
+        try:
+            for end in dict.fromkeys(end for _, end in values.values()):
+                copy.update({name: value for name, (value, own) in values.items() if own == end}, end)
+        except BaseException:
+            with suppress(OSError):
+                out.unlink()  # half of it would pass for the whole
+            raise
+    click.echo(f"{len(chosen)} secrets are in {out}, which is opened with its own key; keep the two apart")
+
+
+@secrets.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@_opened
+def doctor(file: Path | None, vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, ...]) -> None:
+    """Check a vault: its file, its key, every value, and what expires. Of FILE, a config: who answers what it needs.
+
+    Exit code 1: something is to be done. No value is shown.
+    """
+    if file is not None:
+        _doctor_of(file)
+        return
     opened = _open(vault, passphrase_file, key_file)
     now, findings = WallClock().now(), []
     click.echo("file     whole, and for its owner alone")
@@ -179,6 +302,55 @@ def doctor(vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path,
     for one in findings:
         click.echo(f"to do    {one}")
     if findings:
+        raise click.exceptions.Exit(_FAILED)
+
+
+def _told(error: HeraldError) -> str:
+    """Return an error in one line; of several problems the first."""
+    if isinstance(error, ConfigError):
+        return f"{error.source}: {error.problems[0]}"
+    return str(error)
+
+
+def _doctor_of(file: Path) -> None:
+    """Tell of every secret that the config *file* needs which source answers."""
+    import random
+
+    from herald.clock import WallClock
+    from herald.components import Services
+    from herald.host.hookspecs import COLLECTED
+    from herald.host.plan import load_plan
+    from herald.host.secrets import SecretKeeper, needed
+
+    plan = load_plan(file)
+    clock, names = WallClock(), [part.name for part in plan.secrets]
+    keeper = SecretKeeper(
+        plan.source,
+        plan.secrets,
+        lambda one, own: one.component.build(own, Services(one.name, clock, random.Random(0), base=plan.base)),
+    )
+    wanted: dict[tuple[str, int | None], list[str]] = {}
+    for kind in COLLECTED.values():
+        for part in plan.chosen(kind):
+            # A source is opened with what those above it answer.
+            among = names.index(part.name) if kind == "secret source" else None
+            for name, place in needed(part.settings, part.name):
+                wanted.setdefault((name, among), []).append(place)
+    missing = []
+    for (name, among), places in wanted.items():
+        click.echo(f"{name}, for {', '.join(dict.fromkeys(places))}")
+        is_found = False
+        for place, says in keeper.survey(name, among):
+            word = says if isinstance(says, str) else "no" if not says else "answers" if not is_found else "has it, too"
+            is_found = is_found or says is True
+            click.echo(f"  {place}: {word}")
+            if isinstance(says, str):
+                break
+        if not is_found:
+            missing.append(name)
+            click.echo(f"  to do: herald secrets set {name}" if names else "  to do: add [[secrets]]; see docs/secrets.md")
+    click.echo(f"{len(wanted)} needed, {len(missing)} without an answer")
+    if missing:
         raise click.exceptions.Exit(_FAILED)
 
 

@@ -14,7 +14,7 @@ from herald.errors import ConfigError, Problem, SecretError
 from herald.host.planned import Planned
 from herald.utils.redaction import protect
 
-__all__ = ["SecretKeeper", "misplaced"]
+__all__ = ["SecretKeeper", "misplaced", "needed"]
 
 _PREFIX = "secret:"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
@@ -68,14 +68,34 @@ class SecretKeeper:
             return {**value, **new}
         return type(value)([new.get(key, one) for key, (one, _) in inner.items()])
 
+    def survey(self, name: str, among: int | None = None) -> Iterator[tuple[str, bool | str]]:
+        """Yield what each of the first *among* sources, or of all, says to *name*: (source and place, whether it has it).
+
+        One that cannot be asked has a text instead, and is the last: none behind it would be asked either.
+        """
+        for index, part in enumerate(self._parts[:among]):
+            try:
+                source = self._opened(index)
+                found = source.get(name)
+            except (SecretError, ConfigError) as error:
+                yield part.use, error.problems[0].what if isinstance(error, ConfigError) else str(error)
+                return
+            protect(found or "")
+            yield f"{part.use} ({source.place(name)})", found is not None
+
+    def _opened(self, index: int) -> SecretSource:
+        if index not in self._built:
+            part = self._parts[index]
+            self._built[index] = self._build(part, self.resolved(part.name, part.settings, index))
+        return self._built[index]
+
     def _ask(self, name: str, place: str, among: int | None) -> str:
         places = []
         for index, part in enumerate(self._parts[:among]):
             try:
-                if index not in self._built:
-                    self._built[index] = self._build(part, self.resolved(part.name, part.settings, index))
-                found = self._built[index].get(name)
-                places.append(f"{part.use} ({self._built[index].place(name)})")
+                source = self._opened(index)
+                found = source.get(name)
+                places.append(f"{part.use} ({source.place(name)})")
             except SecretError as error:
                 what = f"secret {name!r}, which {place} needs, cannot be asked for: {error}"
                 raise ConfigError(self._source, [Problem(part.name, what)]) from error
@@ -120,6 +140,20 @@ def misplaced(settings: Settings, where: str, variables: Collection[str] = ()) -
 
     walk(settings, where)
     return problems
+
+
+def needed(settings: Settings, where: str) -> Iterator[tuple[str, str]]:
+    """Yield (name, place) of every secret that *settings*, the table at *where*, ask for."""
+
+    def walk(value: Any, place: str) -> Iterator[tuple[str, str]]:
+        if isinstance(value, SecretStr):
+            text = value.get_secret_value()
+            if text.startswith(_PREFIX):
+                yield text.removeprefix(_PREFIX), place
+        for one, inner in dict(_inner(value, place)).values():
+            yield from walk(one, inner)
+
+    yield from walk(settings, where)
 
 
 def _inner(value: Any, place: str) -> Iterator[tuple[Any, tuple[Any, str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from herald.cli import herald
 from herald.cli import secrets as module
+from herald.clock import format_time
 from herald.errors import HeraldError
 from herald.utils.vault import Vault, read_key_file
 
@@ -164,3 +166,114 @@ def test_a_dotenv_file_that_cannot_be_taken_changes_nothing(text: str, message: 
     assert "secret-x" not in told
     assert before == Path("herald.vault").read_bytes()
     assert "there is no file 'none'" in refused("import", "none", *KEY)
+
+
+NEW = ("--new-key-file", "other")
+AUDITED = '[herald]\nmode = "backtest"\n\n[audit]\n'
+
+
+def acts() -> list[tuple[str, str, str]]:
+    """Return (act, what, result) of every record of the audit log that makes one."""
+    found = [json.loads(line) for line in Path("state/audit.log").read_text(encoding="utf-8").splitlines()]
+    return [(one["act"], one["what"], one["result"]) for one in found if str(one.get("act", "")).startswith("secrets.")]
+
+
+def test_an_export_is_a_vault_with_a_key_of_its_own() -> None:
+    make(a="secret-1", c="secret-3")
+    assert 0 == run("set", "b", "--expires", "2099-01-31", *KEY, typed="secret-2").exit_code
+
+    whole = run("export", "all.vault", *NEW, *KEY)
+    part = run("export", "part.vault", "a", "--new-key-file", "third", *KEY)
+
+    assert (0, 0, "3 secrets are in all.vault") == (whole.exit_code, part.exit_code, whole.output.partition(",")[0])
+    copy = Vault(Path("all.vault"), read_key_file(Path("other")))
+    assert {"a": "secret-1", "b": "secret-2", "c": "secret-3"} == {name: copy.get(name) for name in copy.names()}
+    assert "2099-01-31" == format_time(copy.info("b").expires or 0)[:10]
+    assert ["a"] == Vault(Path("part.vault"), read_key_file(Path("third"))).names()
+    assert "not the right one" in refused("list", "--vault", "all.vault", *KEY)
+    assert "never overwritten" in refused("export", "all.vault", "--new-key-file", "fourth", *KEY)
+    assert "has no secret 'nothing'" in refused("export", "new.vault", "nothing", "--new-key-file", "fourth", *KEY)
+    assert not Path("new.vault").exists()
+    assert not Path("fourth").exists()
+
+
+def test_every_change_is_recorded_where_the_config_asks_for_it() -> None:
+    Path("herald.toml").write_text(AUDITED, encoding="utf-8")
+    Path(".env").write_text("C=secret-3\n", encoding="utf-8")
+    make(a="secret-1")
+    for words in (
+        ("import", ".env"),
+        ("export", "copy.vault", *NEW),
+        ("remove", "a"),
+        ("rotate", "--new-key-file", "second"),
+        ("rotate", "--finish", "--key-file", "second"),
+    ):
+        result = run(*words, *KEY)
+        assert 0 == result.exit_code, result.output
+    refused("remove", "nothing", "--key-file", "second")
+
+    done = [(act.removeprefix("secrets."), what) for act, what, result in acts() if result == "done"]
+    expected = [("init", "herald.vault"), ("set", "herald.vault: a"), ("import", "herald.vault: c")]
+    expected += [("export", "herald.vault: to copy.vault: a, c"), ("remove", "herald.vault: a"), ("rotate", "herald.vault")]
+    assert [*expected, ("rotate", "herald.vault: finish")] == done
+    assert ("secrets.remove", "herald.vault: nothing", "asked") == acts()[-2]
+    assert acts()[-1][2].startswith("failed: the vault 'herald.vault' has no secret 'nothing'")
+    assert "secret-" not in Path("state/audit.log").read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_recorded_is_not_done_unless_one_says_so() -> None:
+    make()
+    Path("herald.toml").write_text(AUDITED + 'key = "secret:audit_key"\n[[secrets]]\nuse = "environment"\n', encoding="utf-8")
+
+    told = refused("set", "audit_key", *KEY, typed="ab" * 32)
+
+    assert "nothing was done, for it cannot be recorded" in told
+    assert "--unrecorded" in told
+    assert [] == Vault(Path("herald.vault"), read_key_file(Path("key"))).names()
+    assert "this is not recorded" in run("set", "audit_key", "--unrecorded", *KEY, typed="ab" * 32).output
+    assert ["audit_key"] == Vault(Path("herald.vault"), read_key_file(Path("key"))).names()
+
+
+def test_the_doctor_of_a_config_says_who_answers_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    make(token="secret-1", spare="secret-2")
+    Path("day.toml").write_text(
+        """
+[[secrets]]
+use = "environment"
+[[secrets]]
+use = "encrypted_config"
+key_file = "key"
+[connectors.main]
+use = "simbroker"
+address = "127.0.0.1:7500"
+token = "secret:token"
+[connectors.other]
+use = "simbroker"
+address = "127.0.0.1:7501"
+token = "secret:nowhere"
+[strategies.s]
+use = "strategies.sma_cross"
+connector = "main"
+symbols = ["EURUSD"]
+timeframe = "1h"
+[audit]
+""",
+        encoding="utf-8",
+    )
+
+    first = run("doctor", "day.toml")
+    monkeypatch.setenv("HERALD_SECRET_TOKEN", "secret-3")
+    monkeypatch.setenv("HERALD_SECRET_NOWHERE", "secret-4")
+    second = run("doctor", "day.toml")
+    Path("key").unlink()
+    third = run("doctor", "day.toml")
+
+    assert 1 == first.exit_code, first.output
+    assert "token, for connectors.main.token\n  environment (HERALD_SECRET_TOKEN): no\n" in first.output
+    assert "encrypted_config (herald.vault): answers" in first.output
+    assert "to do: herald secrets set nowhere" in first.output
+    assert "2 needed, 1 without an answer" in first.output
+    assert 0 == second.exit_code
+    assert "(HERALD_SECRET_TOKEN): answers\n  encrypted_config (herald.vault): has it, too" in second.output
+    assert "encrypted_config: the key file" in third.output
+    assert "secret-" not in first.output + second.output + third.output

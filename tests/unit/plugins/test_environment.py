@@ -21,7 +21,7 @@ from herald.plugins.environment import (
 )
 from herald.testing.contracts.secret_source import SecretSourceContract
 
-KNOWN = {"mt5_password": "Kq7ZvWj3Xu", "key": "one\ntwo ä"}
+KNOWN = {"mt5_login": "Kq7ZvWj3Xu", "key": "one\ntwo ä"}
 SERVICES = Services("secrets[0]", WallClock(), random.Random(0))
 
 

@@ -17,7 +17,7 @@ from herald.plugins.keyring import Keyring, KeyringSettings, herald_secret_sourc
 from herald.testing.contracts.secret_source import SecretSourceContract
 from herald.testing.market import make_services
 
-KNOWN = {"mt5_password": "Kq7ZvWj3Xu", "key": "one\ntwo ä"}
+KNOWN = {"mt5_login": "Kq7ZvWj3Xu", "key": "one\ntwo ä"}
 
 
 class Ring(KeyringBackend):
@@ -84,7 +84,7 @@ def test_a_machine_without_one_says_so_in_one_line(monkeypatch: pytest.MonkeyPat
     use(monkeypatch, ring)
 
     with pytest.raises(SecretError, match=r"no key ring on this machine: .* use encrypted_config with a key file$") as caught:
-        Keyring(KeyringSettings(), services()).get("mt5_password")
+        Keyring(KeyringSettings(), services()).get("mt5_login")
 
     assert 1 == len(str(caught.value).splitlines())
 
@@ -100,7 +100,7 @@ def test_one_that_stays_locked_says_so_in_one_line(monkeypatch: pytest.MonkeyPat
     use(monkeypatch, Ring(KNOWN, locked=True))
 
     with pytest.raises(SecretError, match=r"gives nothing away: Failed to unlock the collection!; unlock it$"):
-        Keyring(KeyringSettings(), services()).get("mt5_password")
+        Keyring(KeyringSettings(), services()).get("mt5_login")
 
 
 def test_another_service_has_other_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
