@@ -116,6 +116,7 @@ def compact(file: Path, keep_after: int | None, delete: bool) -> None:
     """Move the records that a snapshot stands for out of FILE, which must not be in use."""
     from random import Random
 
+    from herald.cli.control import recorded
     from herald.clock import WallClock
     from herald.contracts import Services
     from herald.plugins.journal import JournalSettings, SqliteJournal
@@ -125,7 +126,8 @@ def compact(file: Path, keep_after: int | None, delete: bool) -> None:
     store = SqliteJournal(settings, Services("journal", WallClock(), Random(0)))
     try:
         before = store.first
-        archive = store.compact(keep_after, keep_archive=not delete)
+        with recorded(path.parent, None, "journal.compact --delete" if delete else "journal.compact", str(path), "by hand"):
+            archive = store.compact(keep_after, keep_archive=not delete)
         moved = store.first - before
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -154,9 +156,13 @@ def backup(file: Path, target: Path) -> None:
 @click.argument("target", type=_FILE)
 def restore(source: Path, target: Path) -> None:
     """Put the backup SOURCE in the place of the journal TARGET, which must not be in use; what was there is renamed."""
+    from herald.cli.control import recorded
     from herald.plugins.journal import restore as put_back
 
-    found, replaced = put_back(_present(source), target)
+    _present(source)
+    folder = target if target.is_dir() else target.parent
+    with recorded(folder, None, "journal.restore", f"{source} to {target}", "by hand"):
+        found, replaced = put_back(source, target)
     click.echo(f"restored {target}")
     if replaced is not None:
         click.echo(f"what was there is now {replaced}")

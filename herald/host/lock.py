@@ -16,6 +16,7 @@ import msgspec
 
 from herald.errors import NotFound, PluginError
 from herald.host.lookalike import canonical
+from herald.utils.durable import replace_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -126,18 +127,8 @@ def write_lock(path: Path, lock: Lock, key: Ed25519PrivateKey | None = None) -> 
     if key is None:
         seal.unlink(missing_ok=True)
     else:
-        _replace(seal, base64.b64encode(key.sign(data)) + b"\n", 0o644)
-    _replace(path, data, 0o644)
-
-
-def _replace(path: Path, data: bytes, mode: int) -> None:
-    partial = path.with_name(path.name + ".tmp")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), mode)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+        replace_file(seal, base64.b64encode(key.sign(data)) + b"\n", 0o644)
+    replace_file(path, data, 0o644)
 
 
 # --- signatures -----------------------------------------------------------------------------------

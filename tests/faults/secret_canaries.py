@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import hashlib
 import itertools
 import json
 import os
@@ -198,7 +199,7 @@ class Broker:
     def account(self):
         said(self.settings, "connector.account")
         return Account(
-            id="1001", server="Sim-Demo", real=False, currency="USD", mode=AccountMode.NETTING, balance=1e5, equity=1e5,
+            id="1001", server=os.environ["HOSTILE_SERVER"], real=False, currency="USD", mode=AccountMode.NETTING, balance=1e5, equity=1e5,
             margin_used=0.0, margin_free=1e5, leverage=30.0, time=self._now(),
         )
 
@@ -439,7 +440,7 @@ events = ["SystemEvent", "Order", "OrderDenied", "Fill"]
 
 [live]
 account     = "1001"
-server      = "Sim-Demo"
+server      = "{server}"
 real        = false
 warmup_bars = 0
 """
@@ -507,11 +508,19 @@ def prepare(folder: Path, place: str, mode: str = "live") -> dict[str, str]:
     (folder / "hostile.py").write_text(HOSTILE, encoding="utf-8")
     lacking = ', absent = "secret:absent"' if place.startswith("source") else ""
     table = ", ".join(f's{one:02d} = "secret:s{one:02d}"' for one in range(COUNT))
-    text = CONFIG.format(mode=mode, secrets=f"secrets = {{ {table} }}", lacking=f"secrets = {{ {table}{lacking} }}")
+    server = server_of(folder)
+    text = CONFIG.format(
+        mode=mode, server=server, secrets=f"secrets = {{ {table} }}", lacking=f"secrets = {{ {table}{lacking} }}"
+    )
     (folder / "herald.toml").write_text(text, encoding="utf-8")
     vault = Vault.create(folder / "herald.vault", make_key_file(folder / "vault.key"))
     vault.update({f"s{one:02d}": secret(one) for one in range(COUNT // 2, COUNT)})
-    return {f"HERALD_SECRET_S{one:02d}": secret(one) for one in range(COUNT // 2)}
+    return {f"HERALD_SECRET_S{one:02d}": secret(one) for one in range(COUNT // 2)} | {"HOSTILE_SERVER": server}
+
+
+def server_of(folder: Path) -> str:
+    """Return the broker of the run in *folder*: two runs at one time would wait for one another's account."""
+    return f"Sim-Demo-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
 
 
 def everything(

@@ -14,6 +14,7 @@ import pytest
 import herald.cli
 from herald.cli import main
 from herald.clock import parse_time
+from herald.host.audit import mark_audited
 from herald.model import Alerted, CancelIntended
 from herald.plugins.journal import JournalSettings, SqliteJournal, verify
 from herald.plugins.journal.text import describe
@@ -242,6 +243,28 @@ def test_compact_moves_what_a_snapshot_stands_for(run: Run, store: SqliteJournal
     assert f"11 records to {archive.resolve()}\n" == out
     assert second.startswith("nothing to move")
     assert [(), ()] == [verify(Path("j.sqlite")).problems, verify(archive).problems]
+
+
+def test_compact_and_restore_are_recorded_where_a_config_records_what_is_done_there(
+    run: Run, store: SqliteJournal, tmp_path: Path
+) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "day.toml").write_text('[herald]\nmode = "backtest"\n[audit]\n', encoding="utf-8")
+    store.close()
+    assert 0 == run("backup", "j.sqlite", "copy.sqlite")[0]
+    mark_audited(tmp_path, str(tmp_path / "day.toml"))
+
+    codes = [run("journal", "compact", "j.sqlite")[0], run("restore", "copy.sqlite", "j.sqlite")[0]]
+    (tmp_path / "day.toml").unlink()
+    refused, _, told = run("restore", "copy.sqlite", "j.sqlite")
+
+    lines = (tmp_path / "state" / "audit.log").read_text(encoding="utf-8").splitlines()
+    acts = [(one["act"], one["result"]) for one in map(json.loads, lines) if str(one.get("act", "")).startswith("journal.")]
+    assert [0, 0] == codes
+    expected = [(act, result) for act in ("journal.compact", "journal.restore") for result in ("asked", "done")]
+    assert expected == acts
+    assert refused
+    assert "which is not there; name the config" in told
 
 
 def test_compact_refuses_what_no_snapshot_covers(run: Run, store: SqliteJournal) -> None:
