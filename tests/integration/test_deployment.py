@@ -302,14 +302,17 @@ def test_ports_and_addresses_agree() -> None:
     services = COMPOSE["services"]
     targets = yaml.safe_load((ROOT / "monitoring" / "targets" / "herald.yml").read_text(encoding="utf-8"))
     listens = next(one for one in services["prometheus"]["command"] if one.startswith("--web.listen-address=")).partition("=")[2]
+    proxy = (ROOT / "deploy" / "proxy" / "Caddyfile").read_text(encoding="utf-8")
     inner = [filled(one).split(":")[-1] for one in services["net"]["ports"]]
 
     assert [f"127.0.0.1:{PORT}"] == targets[0]["targets"]
-    assert f"--to 127.0.0.1:{PORT}" in services["proxy"]["command"]
+    assert f"reverse_proxy 127.0.0.1:{PORT}\n" in proxy
     assert f"http://{listens}" == services["grafana"]["environment"]["PROMETHEUS_URL"]
     assert listens in services["prometheus"]["healthcheck"]["test"][-1]
     assert ["3000", "8443"] == inner
-    assert f"localhost:{inner[1]}" in services["proxy"]["command"]
+    assert f"https://localhost:{inner[1]} {{" in proxy
+    assert mounts(services["proxy"])["/etc/caddy/Caddyfile"] == "./deploy/proxy/Caddyfile"
+    assert "--config /etc/caddy/Caddyfile" in services["proxy"]["command"]
     shared = {name for name, one in services.items() if one.get("network_mode") == "service:net"}
     assert {"herald", "prometheus", "grafana", "proxy"} == shared
 
