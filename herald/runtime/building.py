@@ -147,6 +147,8 @@ class Builder:
         )
         try:
             built = part.component.build(settings, services)
+        except ConfigError as error:  # a component does not know the name of the file that it stands in
+            raise ConfigError(plan.source, error.problems) from error
         except HeraldError:
             raise
         except (Exception, SystemExit) as error:

@@ -845,7 +845,10 @@ class LiveRun:
         if self._control is not None:
             self._control.tick()
             for _, service in self._services.values():
-                service.start(self._control)
+                try:
+                    service.start(self._control)
+                except ConfigError as error:
+                    raise ConfigError(self.plan.source, error.problems) from error
         tables = set(self.workers)
         ready = driver.run(lambda: stop() or tables <= self.reconciler.ready, self.plan.config.live.connect_seconds)
         if not ready:
