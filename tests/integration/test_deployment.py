@@ -477,8 +477,10 @@ import os, subprocess, sys, time
 command, health = sys.argv[1].split("\\n"), sys.argv[2]
 process = subprocess.Popen(command)
 deadline = time.monotonic() + 30
-while (code := subprocess.run([sys.executable, "-c", health], stderr=subprocess.DEVNULL).returncode) and time.monotonic() < deadline:
+code = 1
+while code and process.poll() is None and time.monotonic() < deadline:
     time.sleep(0.1)
+    code = subprocess.run([sys.executable, "-c", health], stderr=subprocess.DEVNULL).returncode
 print("health", code, "user", os.getuid())
 for path in ("/etc/herald/herald.toml", "/usr/written", "/written"):
     try:
@@ -499,7 +501,8 @@ def test_the_entry_point_runs_as_another_user_and_writes_only_its_data(tmp_path:
     user, group = next(rest.split(":") for word, rest in instructions(DOCKERFILE) if word == "USER")
     folder = next(rest for word, rest in instructions(DOCKERFILE)[::-1] if word == "WORKDIR")
     program = str(Path(sys.executable).parent)
-    read = [str(Path(one)) for one in dict.fromkeys([sys.prefix, sys.base_prefix, str(ROOT)]) if not fnmatch(one, "/usr*")]
+    package = str(Path(str(sys.modules["herald"].__file__)).parents[1])  # the code under test, wherever it is installed
+    read = [one for one in dict.fromkeys([sys.prefix, sys.base_prefix, package, str(ROOT)]) if not fnmatch(one, "/usr*")]
     sandbox = ["bwrap", "--unshare-all", "--die-with-parent", "--clearenv", "--uid", user, "--gid", group]
     sandbox += ["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
     for name in ("bin", "lib", "lib64"):
@@ -507,7 +510,7 @@ def test_the_entry_point_runs_as_another_user_and_writes_only_its_data(tmp_path:
     for path in read:
         sandbox += ["--ro-bind", path, path]
     sandbox += ["--ro-bind", str(ROOT / "deploy" / "docker"), "/etc/herald", "--bind", str(tmp_path), folder, "--remount-ro", "/"]
-    for name, value in {**environment, "PATH": f"{program}:/usr/bin"}.items():
+    for name, value in {**environment, "PATH": f"{program}:/usr/bin", "PYTHONPATH": package}.items():
         sandbox += ["--setenv", name, value]
     command = "\n".join(argument("ENTRYPOINT") + argument("CMD"))
     inside = [sys.executable, "-c", INSIDE, command, argument("HEALTHCHECK")[-1]]
