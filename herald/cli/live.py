@@ -18,6 +18,7 @@ import click
 from herald.clock import SECOND, WallClock, format_time
 from herald.errors import ConfigError, Problem
 from herald.host.plan import load_plan
+from herald.utils._hardening import hardened, looseness
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -91,7 +92,11 @@ def live(
         what = f"the file trades account {' and '.join(map(repr, stated))}, --confirm says {said}"
         hint = f"repeat the number: {' '.join(f'--confirm {number}' for number in stated)}, or use --demo-only"
         raise ConfigError(file, [Problem("live.account", what, hint)])
-    _run(file, "live", out, seconds, as_json=as_json, quiet=quiet, report=not no_report, demo_only=demo_only)
+    loose = looseness(Path(plan.base, plan.config.live.state))
+    if loose and any(plan.config.live.pin(one.connector)[2] for one in plan.strategies):
+        click.echo(f"herald: {loose}", err=True)
+    with hardened():
+        _run(file, "live", out, seconds, as_json=as_json, quiet=quiet, report=not no_report, demo_only=demo_only)
 
 
 @click.command()
