@@ -26,32 +26,30 @@ def hardened() -> Iterator[None]:
     """
     if sys.platform == "win32":
         yield
-        return
-    import resource
+    else:
+        import resource
 
-    before = os.umask(_PRIVATE)
-    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
-    was_dumpable = _prctl(_PR_GET_DUMPABLE)
-    _prctl(_PR_SET_DUMPABLE, 0)
-    try:
-        yield
-    finally:
-        if was_dumpable == 1:
-            _prctl(_PR_SET_DUMPABLE, 1)
-        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
-        os.umask(before)
+        before = os.umask(_PRIVATE)
+        soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+        was_dumpable = _prctl(_PR_GET_DUMPABLE)
+        _prctl(_PR_SET_DUMPABLE, 0)
+        try:
+            yield
+        finally:
+            if was_dumpable == 1:
+                _prctl(_PR_SET_DUMPABLE, 1)
+            resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+            os.umask(before)
 
 
 def looseness(folder: Path) -> str:
     """Return in one line who else may use *folder*, and what to do; empty where it is for its owner alone, or is not there."""
-    if sys.platform == "win32":  # the folder's own permissions count there
-        return ""
     try:
         mode = stat.S_IMODE(folder.stat().st_mode)
     except OSError:
         return ""
-    if not mode & _PRIVATE:
+    if os.name == "nt" or not mode & _PRIVATE:  # on Windows the folder's own permissions count
         return ""
     verb = "write into" if mode & 0o022 else "read"
     return f"others may {verb} the state folder {str(folder)!r}; chmod 700 it"
@@ -59,9 +57,10 @@ def looseness(folder: Path) -> str:
 
 def _prctl(option: int, value: int = 0) -> int:
     """Return what prctl(2) says; -1 where there is none."""
-    if sys.platform != "linux":
-        return -1
-    try:
-        return int(ctypes.CDLL(None).prctl(option, value, 0, 0, 0))
-    except (OSError, AttributeError):
+    if sys.platform == "linux":
+        try:
+            return int(ctypes.CDLL(None).prctl(option, value, 0, 0, 0))
+        except (OSError, AttributeError):
+            return -1
+    else:
         return -1
