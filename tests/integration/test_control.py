@@ -299,7 +299,9 @@ def test_a_port_in_use_is_told_before_anything_trades(tmp_path: Path) -> None:
         file = tmp_path / "day.toml"
         file.write_text(PAPER.format(address=broker.address).replace("port = 0", f"port = {port}"), encoding="utf-8")
         run = LiveRun(load_plan(file, environ={TOKEN: broker.terms.token}))
-        with pytest.raises(ConfigError, match=rf"day\.toml: 1 problem\n  services\[0\]\.port: 127\.0\.0\.1:{port} cannot be used: .*another port"):
+        with pytest.raises(
+            ConfigError, match=rf"day\.toml: 1 problem\n  services\[0\]\.port: 127\.0\.0\.1:{port} cannot be used: .*another port"
+        ):
             run.run(lambda: False)
 
     assert not run.engine.orders
