@@ -142,7 +142,7 @@ class Reconciler:
         if strangers and self._once(table, "", "own_tags"):
             names = ", ".join(order.broker_id for order in strangers[:3])
             self._reduce(
-                f"the broker has orders of Herald's ({names}) that this journal does not know: it is not the journal they "
+                f"unknown_orders: the broker has orders of Herald's ({names}) that this journal does not know: it is not the journal they "
                 "were sent under; restore that one, or withdraw them and resume"
             )
 

@@ -336,6 +336,7 @@ def test_an_order_of_another_journal_allows_nothing_but_reductions() -> None:
         stand.snapshot(orders=[Order(request, ACCEPTED, 1, "b9")])
 
     assert 1 == len(stand.reductions)
+    assert stand.reductions[0].startswith("unknown_orders: the broker has orders of Herald")
     assert "it is not the journal they were sent under" in stand.reductions[0]
 
 
