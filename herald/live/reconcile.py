@@ -142,8 +142,8 @@ class Reconciler:
         if strangers and self._once(table, "", "own_tags"):
             names = ", ".join(order.broker_id for order in strangers[:3])
             self._reduce(
-                f"unknown_orders: the broker has orders of Herald's ({names}) that this journal does not know: it is not the journal they "
-                "were sent under; restore that one, or withdraw them and resume"
+                f"unknown_orders: the broker has orders of Herald's ({names}) that this journal does not know: it is not the "
+                "journal they were sent under; restore that one, or withdraw them and resume"
             )
 
     def _check_working(self, table: str, seen: Snapshot, known: set[str]) -> bool:
