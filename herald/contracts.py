@@ -425,7 +425,8 @@ class Services:
         formats: The data formats of the loaded plugins by full name, such as ``files.mt5``.
         metrics: Makes counters, gauges and histograms; without a metrics component they count nothing.
         cache: Returns the cache that ``[caches.NAME]`` describes, by its name.
-        connector: Returns the connector that ``[connectors.NAME]`` describes, inside its layers, for one that builds on it.
+        connector: Returns the connector that ``[connectors.NAME]`` describes, inside its layers, for a connector that builds on
+            it; to other kinds of component it is refused, because whoever holds a connector holds its password.
     """
 
     name: str

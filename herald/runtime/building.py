@@ -31,7 +31,7 @@ from herald.engine.exits import Watch
 from herald.engine.feed import Feed
 from herald.engine.market import route
 from herald.engine.risk import Gate, View
-from herald.errors import ConfigError, HeraldError, Problem
+from herald.errors import ConfigError, HeraldError, NotSupported, Problem
 from herald.host.instruments import resolve_instrument
 from herald.host.plan import Plan, Planned, PlannedStrategy
 from herald.host.secrets import SecretKeeper
@@ -142,7 +142,7 @@ class Builder:
             formats,
             self.metrics or NoMetrics(),
             cache=self.cache,
-            connector=self.connector,
+            connector=self.connector if part.kind == "connector" else _not_for_others,
             state=plan.config.live.state,
         )
         try:
@@ -184,6 +184,11 @@ class Builder:
         connector: Connector = self(part, formats, clock=clock)
         layers = [self(layer, clock=clock) for layer in plan.layers(name)]
         return GuardedConnector(part.name, connector, layers) if layers else connector
+
+
+def _not_for_others(name: str) -> Connector:
+    """Refuse: whoever holds a connector holds its password, so only connectors build on connectors."""
+    raise NotSupported(f"connector {name!r} is for connectors that build on it; a strategy trades through its context")
 
 
 _METHODS: dict[str, tuple[str, ...]] = {

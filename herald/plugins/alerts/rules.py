@@ -47,6 +47,7 @@ _GRAVE_CODES = frozenset(
         "state_unreadable",
         "stop_incomplete",
         "trade_taken_back",
+        "unknown_orders",
     }
 )
 """Codes of `Alert` after which nobody should sleep on."""
