@@ -289,7 +289,8 @@ def run(
             m for key, m in sys.modules.items() if key.endswith("pulse_bench") or (hasattr(m, "STAMPS") and hasattr(m, "Pulse"))
         )
         whole = list(module.STAMPS.get("whole", []))
-        seen = sum(runner.strategy.seen for runner in live.engine.runners)
+        # The manual book is a runner, too, and sees nothing.
+        seen = sum(getattr(runner.strategy, "seen", 0) for runner in live.engine.runners)
         for key in [key for key in sys.modules if "pulse_bench" in key]:
             del sys.modules[key]
     skip = len(decisions) // 10  # warm-up

@@ -24,6 +24,7 @@ __all__ = ["ChildProcess", "ParentLink", "plain_environment"]
 _HEAD = struct.Struct(">I")
 _LARGEST = 64 * 1024 * 1024
 """Bytes of a frame; a longer one is a mistake of whoever sends it."""
+_NICENESS = 10
 _LINES = 20
 _KEPT = (
     "APPDATA", "COMSPEC", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOCALAPPDATA", "PATH", "PATHEXT", "PROGRAMDATA", "PYTHONPATH",
@@ -82,7 +83,8 @@ class ChildProcess:
     """The parent's side: starts a module as a program, feeds it, and starts it again when it dies.
 
     `send` waits while the helper does not read, so call it from a thread that may wait; what the helper says arrives in a
-    thread of its own. Nothing of this touches the thread that trades.
+    thread of its own. Nothing of this touches the thread that trades, and where processors are short the helper waits for the
+    run: its priority is lower.
 
     Attributes:
         starts: Times that it was started.
@@ -226,10 +228,10 @@ class ChildProcess:
         options: dict[str, Any] = {}
         # In a group of its own: Ctrl-C is for the run, which ends its helpers itself.
         if sys.platform == "win32":
-            options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+            options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.BELOW_NORMAL_PRIORITY_CLASS
         else:
             options["process_group"] = 0
-        return subprocess.Popen(  # noqa: S603 - this Python and a module of Herald's, and no shell
+        process = subprocess.Popen(  # noqa: S603 - this Python and a module of Herald's, and no shell
             [sys.executable, "-m", self._module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -237,6 +239,10 @@ class ChildProcess:
             env=plain_environment(),
             **options,
         )
+        if sys.platform != "win32":
+            with suppress(OSError):  # it is over already; whoever waits for it tells
+                os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+        return process
 
     def _hear(self, stream: IO[bytes] | None) -> None:
         """Keep the last lines that it says."""

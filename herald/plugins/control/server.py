@@ -153,8 +153,11 @@ def _listen(settings: ControlSettings) -> socket.socket:
     Raises:
         OSError: The port is in use.
     """
-    family, _, _, _, place = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    family, kind, protocol, _, place = found[0]
+    # With its protocol named: asyncio sends without delay only over sockets that say TCP, and every answer, whose head and body
+    # are two writes, would wait 40 ms for the other side's acknowledgement.
+    listening = socket.socket(family, kind, protocol)
     try:
         if sys.platform == "win32":
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import prometheus_client
+from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from herald.components import Services
@@ -21,9 +24,9 @@ __all__ = ["BUCKETS", "PrometheusStore"]
 
 BUCKETS = tuple(step * 10.0**power for power in range(-5, 2) for step in (1.0, 2.5, 5.0))
 """Upper bounds of every distribution, seconds: 10 microseconds to 50 seconds, three a decade."""
+_BOUNDS = (*map(str, BUCKETS), "+Inf")
 _LONGEST = 120
 """Characters of a label value; more is cut off."""
-_Metric: TypeAlias = prometheus_client.Counter | prometheus_client.Gauge | prometheus_client.Histogram
 
 
 class _Counter:
@@ -43,10 +46,51 @@ class _Gauge:
 
 
 class _Histogram:
-    __slots__ = ("observe",)
+    """A distribution; the client's own looks through its bounds one by one and takes two locks for each observation."""
 
-    def __init__(self, metric: prometheus_client.Histogram) -> None:
-        self.observe: Callable[..., None] = metric.observe
+    __slots__ = ("_counts", "_lock", "_sum")
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(BUCKETS) + 1)
+        self._sum = 0.0
+        self._lock = threading.Lock()
+
+    def observe(self, value: float) -> None:
+        """Count *value*."""
+        place = bisect_left(BUCKETS, value)
+        with self._lock:
+            self._counts[place] += 1
+            self._sum += value
+
+    def read(self) -> tuple[list[tuple[str, float]], float]:
+        """Return the buckets, each with how many were at most its bound, and the sum."""
+        with self._lock:
+            counts, total = list(self._counts), self._sum
+        return list(zip(_BOUNDS, accumulate(counts), strict=True)), total
+
+
+class _Histograms(Collector):
+    """All distributions of one name, as the client's registry asks for them."""
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...]) -> None:
+        self._described = name, text, labels
+        self._rows: dict[tuple[str, ...], _Histogram] = {}
+
+    def labels(self, *values: str) -> _Histogram:
+        """Return the distribution with the label *values*."""
+        return self._rows.setdefault(values, _Histogram())
+
+    def collect(self) -> Iterable[prometheus_client.Metric]:
+        """Yield them as one family."""
+        name, text, labels = self._described
+        family = HistogramMetricFamily(name, text, labels=labels)
+        for values, row in list(self._rows.items()):
+            buckets, total = row.read()
+            family.add_metric(values, buckets, total)
+        yield family
+
+
+_Metric: TypeAlias = prometheus_client.Counter | prometheus_client.Gauge | _Histograms
 
 
 @dataclass(slots=True)
@@ -146,7 +190,7 @@ class PrometheusStore:
                 values = ("other",) * len(names)
             tells = is_full and values not in family.handles
             if values not in family.handles:
-                family.handles[values] = _bound(word, family.metric.labels(*values) if names else family.metric)
+                family.handles[values] = _bound(word, family.metric, values)
             handle = family.handles[values]
         if tells:
             what = f"metric {name!r} has more than {self._max_series} combinations of {', '.join(names)}"
@@ -179,13 +223,17 @@ def _make(word: str, name: str, text: str, labels: tuple[str, ...], registry: Co
         return prometheus_client.Counter(name, text, labels, registry=registry)
     if word == "gauge":
         return prometheus_client.Gauge(name, text, labels, registry=registry)
-    return prometheus_client.Histogram(name, text, labels, buckets=BUCKETS, registry=registry)
+    made = _Histograms(name, text, labels)
+    registry.register(made)
+    return made
 
 
-def _bound(word: str, metric: Any) -> _Counter | _Gauge | _Histogram:
-    if word == "counter":
-        return _Counter(metric)
-    return _Gauge(metric) if word == "gauge" else _Histogram(metric)
+def _bound(word: str, metric: Any, values: tuple[str, ...]) -> _Counter | _Gauge | _Histogram:
+    if word == "histogram":
+        made: _Histogram = metric.labels(*values)
+        return made
+    bound = metric.labels(*values) if values else metric
+    return _Counter(bound) if word == "counter" else _Gauge(bound)
 
 
 def _described(word: str, labels: tuple[str, ...]) -> str:

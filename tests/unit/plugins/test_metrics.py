@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import Histogram as Client
 
 from herald.contracts import Call, MetricsStore, NoMetrics, Operation, Services
 from herald.errors import (
@@ -64,15 +66,35 @@ def shown(store: MetricsStore) -> dict[str, float]:
 # --- the store
 
 
-def test_a_handle_is_the_bound_method_of_the_client() -> None:
+def test_a_counter_is_the_bound_method_of_the_client() -> None:
     """A wrapper would double what an observation costs."""
-    kept = store()
-
-    add = kept.counter("things_total", "Things.").add
-    observe = kept.histogram("wait_seconds", "A wait.").observe
+    add = store().counter("things_total", "Things.").add
 
     assert ("inc", "prometheus_client.metrics") == (add.__name__, add.__module__)  # type: ignore[attr-defined]
-    assert ("observe", "prometheus_client.metrics") == (observe.__name__, observe.__module__)  # type: ignore[attr-defined]
+
+
+def test_a_distribution_is_written_as_the_client_writes_its_own() -> None:
+    kept, theirs = store(), CollectorRegistry()
+    own = Client("herald_wait_seconds", "A wait.", ("to",), buckets=BUCKETS, registry=theirs)
+    for value in (0.0, 1e-5, 0.000_011, 0.25, 3.0, 50.0, 50.1, 1e9):
+        kept.histogram("wait_seconds", "A wait.", {"to": "a"}).observe(value)
+        own.labels("a").observe(value)
+    expected = [line for line in generate_latest(theirs).splitlines() if b"_created" not in line]
+
+    assert expected == [line for line in kept.expose().splitlines() if b"herald_wait" in line]
+
+
+def test_no_observation_of_a_distribution_is_lost_between_threads() -> None:
+    kept = store()
+    observe = kept.histogram("wait_seconds", "A wait.").observe
+    threads = [threading.Thread(target=lambda: [observe(0.5) for _ in range(20_000)]) for _ in range(4)]
+
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+
+    assert (80_000.0, 40_000.0) == (shown(kept)["wait_seconds_count"], shown(kept)["wait_seconds_sum"])
 
 
 def test_the_times_at_which_metrics_were_made_are_not_shown() -> None:

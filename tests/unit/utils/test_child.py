@@ -32,6 +32,8 @@ HELPER = """
             frame = repr(sorted(os.environ)).encode()
         if frame == b"arguments":
             frame = repr(sys.orig_argv).encode()
+        if frame == b"priority":
+            frame = repr(os.getpriority(os.PRIO_PROCESS, 0)).encode()
         link.send(b"echo " + frame)
     """
 
@@ -113,6 +115,15 @@ def test_it_gets_no_variable_that_might_be_a_password_and_nothing_on_its_command
 
     assert set(ast.literal_eval(heard.frames.get(timeout=20)[5:].decode())) <= {*plain_environment(), "LC_CTYPE"}
     assert ast.literal_eval(heard.frames.get(timeout=20)[5:].decode())[1:] == ["-m", "a_helper"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system tells priorities another way there")
+def test_the_run_comes_first_where_processors_are_short(start: Callable[..., tuple[ChildProcess, Heard]]) -> None:
+    child, heard = start()
+
+    child.send(b"priority")
+
+    assert heard.frames.get(timeout=20) == f"echo {min(os.getpriority(os.PRIO_PROCESS, 0) + 10, 19)}".encode()
 
 
 def test_a_module_that_cannot_start_is_told(tmp_path: Path) -> None:
