@@ -281,7 +281,7 @@ class Engine:
         if quote.time > self.now:
             self.now = quote.time
         self.market_data.take(quote)
-        if self._observers:
+        if Quote in self._observers:
             self.emit(quote)
         if self.exits.watches:
             self.exits.quoted(quote)
@@ -325,7 +325,7 @@ class Engine:
             working[name] = order
         else:
             working.pop(name, None)
-        if self._observers:
+        if Order in self._observers:
             self.emit(order)
         if runner.on_order is not None and not runner.failed:
             self._call(runner, runner.on_order, order)
@@ -349,8 +349,9 @@ class Engine:
                 book.working[name] = order
             else:
                 book.working.pop(name, None)
-        if self._observers:
+        if Order in self._observers:
             self.emit(order)
+        if Fill in self._observers:
             self.emit(fill)
         if runner.on_order is not None and not runner.failed:
             self._call(runner, runner.on_order, order)

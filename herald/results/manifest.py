@@ -7,7 +7,6 @@ import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from herald.clock import format_time
 from herald.model import BarSeries, Instrument, Timeframe
 from herald.results.bars import hash_bars
 from herald.results.run import RunResult
+from herald.utils._process import installed_version
 
 __all__ = ["SCHEMA", "RunPlan", "RunPlugin", "hash_config", "hash_file", "make_manifest", "plain_json"]
 
@@ -98,7 +98,7 @@ def make_manifest(plan: RunPlan, result: RunResult, run: Mapping[str, Any], file
         "data": [_describe(bars) for bars in result.market.values()],
         "instruments": {symbol: _terms(instrument) for symbol, instrument in result.instruments.items()},
         "versions": {
-            "herald": _version("herald-trading"),
+            "herald": installed_version("herald-trading"),
             "python": platform.python_version(),
             "numpy": np.__version__,
             "platform": platform.platform(),
@@ -153,10 +153,3 @@ def _finite(value: Any) -> Any:
     """Return *value* without NumPy's type, or None where it is a number that JSON does not have."""
     value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "unknown"  # run from a source tree that is not installed

@@ -10,7 +10,6 @@ import math
 import platform
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import version
 
 from herald.clock import SECOND, Clock
 from herald.contracts import Gauge, Metrics, MetricsStore, Standing
@@ -23,7 +22,7 @@ from herald.live.state import ACCOUNT, StateFile, TradingState
 from herald.live.worker import Worker
 from herald.model import Account, Bar, Fill, Moment, Order, Quote, Trade
 from herald.results import RunResult
-from herald.utils._process import resident_bytes
+from herald.utils._process import installed_version, resident_bytes
 
 __all__ = ["Bystander", "LiveMeasures", "measure_backtest"]
 
@@ -230,7 +229,7 @@ def _add_up(profits: dict[tuple[str, str], float], trades: Iterable[Trade]) -> N
 
 
 def _tell_build(gauges: _Gauges, mode: str) -> None:
-    labels = {"version": version("herald-trading"), "python": platform.python_version(), "mode": mode}
+    labels = {"version": installed_version("herald-trading"), "python": platform.python_version(), "mode": mode}
     gauges.set(1.0, "build_info", "What runs; always 1.", **labels)
 
 

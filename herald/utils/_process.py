@@ -1,13 +1,15 @@
-"""How much memory this process holds, on every system that Herald runs on."""
+"""How much memory this process holds, on every system that Herald runs on, and which versions it runs."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["resident_bytes"]
+__all__ = ["installed_version", "resident_bytes"]
 
 if sys.platform == "win32":
     from ctypes import wintypes
@@ -70,3 +72,12 @@ else:
         except (OSError, ValueError, IndexError):
             return None
         return float(pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+@cache
+def installed_version(distribution: str) -> str:
+    """Return the version of an installed *distribution*; looking it up reads files, so it is looked up once."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "unknown"  # run from a source tree that is not installed

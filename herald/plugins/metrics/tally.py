@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from herald.clock import Clock
@@ -21,6 +21,7 @@ from herald.model import (
     OrderStatus,
     RunStarted,
     RunStopped,
+    Side,
     StateChanged,
     StrategyFailed,
 )
@@ -62,6 +63,9 @@ class Tally:
         self._metrics = metrics
         self._monotonic = clock.monotonic
         self._counters: dict[tuple[str, ...], Counter] = {}
+        # What is counted for every order and fill finds its handle without a label being put together.
+        self._orders: dict[tuple[str, OrderStatus], Counter] = {}
+        self._fills: dict[tuple[str, str, Side], tuple[Counter, Counter]] = {}
         self._status: dict[str, OrderStatus] = {}  # of the orders that work
         self._links: dict[str, _Link] = {}
         self._take: dict[type, Callable[[Any], None]] = {
@@ -97,35 +101,44 @@ class Tally:
         self._take[type(event)](event)
 
     def _count(self, name: str, text: str, **labels: str) -> None:
-        self._counter(name, text, labels).add()
-
-    def _counter(self, name: str, text: str, labels: Mapping[str, str]) -> Counter:
         key = (name, *labels.values())
         counter = self._counters.get(key)
         if counter is None:
             counter = self._counters[key] = self._metrics.counter(name, text, labels)
-        return counter
+        counter.add()
 
     # --- orders -----------------------------------------------------------------------------------
 
     def _order(self, order: Order) -> None:
         """Count an order when it comes to another status, not when it is told again."""
         request, status = order.request, order.status
-        if status is _DENIED or self._status.get(request.id) is status:
+        if status is _DENIED:
             return  # what is denied is told besides
         if order.is_working:
+            if self._status.get(request.id) is status:
+                return
             self._status[request.id] = status
         else:
             self._status.pop(request.id, None)
-        self._count("orders_total", "Orders that came to a status.", strategy=request.strategy, status=str(status))
+        counter = self._orders.get((request.strategy, status))
+        if counter is None:
+            labels = {"strategy": request.strategy, "status": str(status)}
+            counter = self._metrics.counter("orders_total", "Orders that came to a status.", labels)
+            self._orders[request.strategy, status] = counter
+        counter.add()
         if status is _REJECTED:
             text = "Orders that the broker refused, by its code."
             self._count("rejections_total", text, strategy=request.strategy, code=order.code)
 
     def _fill(self, fill: Fill) -> None:
-        labels = {"strategy": fill.order_id.rpartition("-")[0], "symbol": fill.symbol, "side": fill.side.name.lower()}
-        self._counter("fills_total", "Executions.", labels).add()
-        self._counter("traded_lots_total", "Lots traded.", labels).add(fill.size)
+        key = fill.order_id.rpartition("-")[0], fill.symbol, fill.side
+        handles = self._fills.get(key)
+        if handles is None:
+            labels = {"strategy": key[0], "symbol": fill.symbol, "side": fill.side.name.lower()}
+            count = self._metrics.counter("fills_total", "Executions.", labels)
+            handles = self._fills[key] = count, self._metrics.counter("traded_lots_total", "Lots traded.", labels)
+        handles[0].add()
+        handles[1].add(fill.size)
 
     def _denied(self, event: OrderDenied) -> None:
         order = event.order
