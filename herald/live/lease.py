@@ -89,7 +89,7 @@ def holders_of(pid: int, started: str, clock: Clock, folder: Path | None = None)
     """
     found = []
     for path in sorted((folder or lease_folder()).glob(f"*{_SUFFIX}")):
-        with contextlib.suppress(Damaged, OSError, msgspec.MsgspecError):
+        with contextlib.suppress(Damaged, OSError, ValueError):
             holder = _decode(read_sealed(path, clock)[0])
             if holder.pid == pid and (not started or holder.started == started):
                 found.append(holder)
@@ -148,7 +148,7 @@ class AccountLease:
         """Return who took the account last, whether or not it lives; None where nobody did, or it cannot be read."""
         try:
             return _decode(read_sealed(self._path, self._clock)[0])
-        except (Damaged, OSError, msgspec.MsgspecError):
+        except (Damaged, OSError, ValueError):
             return None
 
     def acquire(self, run: str, config: str) -> int:

@@ -65,6 +65,12 @@ class QuotedMarket(Market):
         quote = self._fresh(symbol)
         return super().ask(symbol) if quote is None else quote.ask
 
+    def known_at(self, symbol: str, time: int) -> tuple[float, float]:
+        """Return bid and rate as they were known at *time*: those of now where a quote is the last that is known."""
+        if self._fresh(symbol) is None:
+            return super().known_at(symbol, time)
+        return self.bid(symbol), self.rate(symbol)
+
     def sides(self, symbols: Iterable[str]) -> tuple[list[float], list[float]]:
         """Return bid and ask of every symbol; NaN before the first price."""
         # `_fresh` for every symbol would be most of what valuing a large account costs: see benchmarks/book.py.

@@ -127,7 +127,7 @@ def recover(journal: Journal, ledger: Ledger, instruments: Mapping[str, Instrume
         number, state = latest
         try:
             past = msgspec.msgpack.decode(state, type=Past)
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             raise JournalError(f"the snapshot of the journal cannot be read: {error}; restore a backup") from error
         for book in past.books:
             ledger.load(book, _terms(instruments, book.symbol, book.strategy))

@@ -540,7 +540,7 @@ def _parsed(body: bytes) -> _Stored:
     """
     try:
         stored = _decode(body)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise ValueError(f"the trading state cannot be understood: {error}; a newer Herald may have written it") from error
     if stored.format != _FORMAT:
         raise ValueError(f"the trading state has format {stored.format}, and this Herald reads {_FORMAT}; use the newer one")

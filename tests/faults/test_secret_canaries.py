@@ -12,8 +12,8 @@ from tests.faults.secret_canaries import COUNT, Wrong, core, leaks, paths, run, 
 
 QUICK = ("risk.denial:denial", "connector.account:cause", "source.get:SecretError")
 """A journal, an error with another one behind it, and one before there is a run."""
-SAMPLE = 60
-"""Of the ways, in the long part: some three minutes on two slow cores."""
+SAMPLE = 20
+"""Of the ways, in the long part: some seventy seconds on two slow cores."""
 
 
 def test_there_are_as_many_ways_as_were_promised() -> None:
@@ -60,7 +60,7 @@ def test_without_redaction_the_same_run_leaks_into_every_place(tmp_path: Path, c
 @pytest.mark.long
 @pytest.mark.timeout(3_600)
 def test_no_secret_shows_in_any_way(tmp_path: Path, clean_env: dict[str, str]) -> None:
-    """A sample, to stay below four minutes: the list is so mixed that its first part has something of everything.
+    """A sample, to stay below two minutes: the list is so mixed that its first part has something of everything.
 
     All of it takes half an hour on two slow cores and is for a release: ``python tests/faults/secret_canaries.py --folder FOLDER``.
     """

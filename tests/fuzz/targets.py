@@ -7,8 +7,10 @@ exception, and more than a second, is a finding.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import tempfile
+import time
 import tomllib
 from collections.abc import Callable
 from functools import cache
@@ -17,24 +19,29 @@ from pathlib import Path
 import msgspec
 
 from herald.clock import WallClock, parse_time
-from herald.errors import AuditError, ConfigError, DataError, HeraldError, JournalError, NotFound, PluginError
+from herald.errors import AuditError, ConfigError, DataError, HeraldError, JournalError, NotFound, PluginError, SecretError
 from herald.host.config import read_config
 from herald.host.environment import overlay
 from herald.host.lock import check_signature, read_lock, signature_of
 from herald.host.lookalike import looks_like
 from herald.host.trust import is_older
 from herald.live.state import STATE_NAME, StateFile
+from herald.plugins.control.access import AccessError, Gatekeeper, KeyFile, Sessions
+from herald.plugins.control.wire import decode_down, decode_up
 from herald.plugins.files import FilesSettings
 from herald.plugins.files.inspection import inspect_file
 from herald.plugins.journal import verify
 from herald.plugins.journal._rows import decode as decode_record
+from herald.plugins.mt5.client import UNREADABLE, _value
 from herald.plugins.mt5.inputs import import_inputs, read_inputs
+from herald.plugins.mt5.server import Gone, read_request
 from herald.plugins.simbroker import SimBrokerConnector, SimBrokerSettings
 from herald.plugins.strategies.sma_cross import SmaCrossSettings
 from herald.results.folder import load_run
 from herald.testing.simbroker.wire import FrameError, Frames
 from herald.testing.simbroker.wire import decode as decode_frame
 from herald.utils.audit_log import AuditLog, read_audit, read_audit_key, verify_audit
+from herald.utils.vault import _SUM, Vault, VaultKey
 
 __all__ = ["SECONDS", "TARGETS"]
 
@@ -183,6 +190,50 @@ def mt5_inputs(data: bytes) -> None:
         import_inputs(read_inputs(data, "x.set"), SmaCrossSettings, "x.set")
 
 
+def mt5_request(data: bytes) -> None:
+    """What the terminal process is asked."""
+    with contextlib.suppress(Gone):
+        read_request(data)
+
+
+def mt5_answer(data: bytes) -> None:
+    """What the terminal process answers: a line of JSON, and the bytes of an array behind it."""
+    text, _, raw = data.partition(b"\n")
+    with contextlib.suppress(*UNREADABLE):
+        _value(json.loads(text), raw)
+
+
+def api_key(data: bytes) -> None:
+    """A key as a stranger sends it, and the file that holds the keys."""
+    path = _put("control-keys.json", data)
+    keys = KeyFile(path, WallClock().now)
+    gate = Gatekeeper(
+        keys, Sessions(time.monotonic), local=None, now=WallClock().now, monotonic=time.monotonic, requests_per_minute=60
+    )
+    with contextlib.suppress(AccessError):
+        gate.by_key(data.decode("latin-1"), "127.0.0.1")
+    with contextlib.suppress(AccessError):
+        keys.keys()
+
+
+def control_frames(data: bytes) -> None:
+    """What a run and its control server tell each other."""
+    for decode in (decode_up, decode_down):
+        with contextlib.suppress(ValueError):
+            decode(data)
+
+
+def vault(data: bytes) -> None:
+    """A vault, and one whose checksum is right although its content is not."""
+    key = VaultKey.from_bytes(_KEY)
+    lines = data.rpartition(_SUM)[0]
+    for told in (data, lines + _SUM + hashlib.sha256(lines).hexdigest().encode() + b"\n"):
+        with contextlib.suppress(SecretError):
+            opened = Vault(_put("secrets.vault", told), key)
+            for name in opened.names():
+                opened.get(name)
+
+
 def times(data: bytes) -> None:
     """Times as people write them on the command line."""
     with contextlib.suppress(ValueError):
@@ -198,6 +249,7 @@ def toml_and_json(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
+    "api_key": api_key,
     "audit_key": audit_key,
     "audit_log": audit_log,
     "bars_csv": _bars(".csv"),
@@ -206,14 +258,18 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "broker_frames": broker_frames,
     "broker_news": broker_news,
     "config": config,
+    "control_frames": control_frames,
     "environment": environment,
     "journal_file": journal_file,
     "journal_record": journal_record,
+    "mt5_answer": mt5_answer,
     "mt5_inputs": mt5_inputs,
+    "mt5_request": mt5_request,
     "names_and_versions": names_and_versions,
     "plugin_lock": plugin_lock,
     "run_folder": run_folder,
     "times": times,
     "toml_and_json": toml_and_json,
     "trading_state": trading_state,
+    "vault": vault,
 }

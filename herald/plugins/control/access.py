@@ -208,7 +208,7 @@ class KeyFile:
                 raise AccessError(503, "keys_exposed", what)
             try:
                 listed = msgspec.json.decode(self.path.read_bytes(), type=list[Key])
-            except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
+            except (OSError, ValueError) as error:
                 raise AccessError(503, "keys_unreadable", f"{str(self.path)!r} cannot be read: {error}") from error
             self._seen, self._keys = seen, {one.id: one for one in listed}
         return self._keys

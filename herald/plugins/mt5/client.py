@@ -30,6 +30,10 @@ MOST = 1 << 28
 """Longest answer, bytes: four million bars."""
 
 
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What reading an answer raises where it is none of Herald's."""
+
+
 class TerminalSilent(ConnectorError):
     """The request left and was not answered; the connection is closed."""
 
@@ -159,7 +163,7 @@ class TerminalClient:
             if answer[1] not in ("raised", "refused"):
                 raise ValueError(f"an answer of kind {answer[1]!r}")
             refusal = (str(answer[2]), str(answer[3])) if answer[1] == "raised" else ("Refused", str(answer[2]))
-        except (OSError, ValueError, TypeError, LookupError, RecursionError, msgspec.ValidationError) as error:
+        except (OSError, *UNREADABLE) as error:
             self.close()
             if not is_sent:  # a frame that is not whole is not read
                 raise NotSent(f"the connection to the terminal process is gone ({_words(error)}); {name} was not sent") from error
