@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,25 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
 def _no_secrets_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget after every test which secrets it loaded; for the process of a user they are protected up to its end."""
     monkeypatch.setattr(redaction, "_forms", ())
+
+
+@pytest.fixture
+def cheap_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make keys of pass-phrases with next to no memory and time instead of a second's worth; the costs asked for still count."""
+    from cryptography.hazmat.primitives.kdf import argon2
+
+    scrypt, argon2id = hashlib.scrypt, argon2.Argon2id
+
+    def cheap_scrypt(password: bytes, **options: Any) -> bytes:
+        salt = options["salt"] + repr((options["n"], options["r"], options["p"])).encode()
+        return scrypt(password, salt=salt, n=2, r=1, p=1, dklen=32)
+
+    def cheap_argon2id(**options: Any) -> Any:
+        salt = options["salt"] + repr((options["iterations"], options["lanes"], options["memory_cost"])).encode()
+        return argon2id(salt=salt, length=32, iterations=1, lanes=1, memory_cost=8)
+
+    monkeypatch.setattr(hashlib, "scrypt", cheap_scrypt)
+    monkeypatch.setattr(argon2, "Argon2id", cheap_argon2id)
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from herald.clock import Clock, WallClock
@@ -34,7 +34,23 @@ from herald.utils.durable import sync_folder
 from herald.utils.file_lock import FileLock
 from herald.utils.redaction import protect
 
-__all__ = ["SecretInfo", "Vault", "VaultKey", "make_key_file", "parse_key", "read_key_file", "read_private"]
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+__all__ = [
+    "Kdf",
+    "SecretInfo",
+    "Vault",
+    "VaultKey",
+    "has_argon2id",
+    "make_key_file",
+    "parse_key",
+    "read_key_file",
+    "read_private",
+]
+
+Kdf = Literal["argon2id", "scrypt", "key"]
+"""How the key of a vault is made: of a pass-phrase in two ways, or of a key file."""
 
 _MAGIC = b"herald-vault 1\n"
 _MAC, _SUM = b"hmac ", b"sha256 "
@@ -48,10 +64,14 @@ _LARGEST = 16_000_000
 _LONGEST = 65_536
 """Bytes of one secret."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
-_COST, _BLOCK, _PARALLEL = 2**17, 8, 1
-"""Of scrypt, for new vaults: 128 MiB and about a second, the least that OWASP's password storage cheat sheet accepts."""
-_MOST_COST, _MOST_BLOCK, _MOST_PARALLEL = 2**20, 16, 16
-"""What a file may ask for, so that an edited one cannot use up the memory before its HMAC is checked: 2 GiB."""
+_COSTS: dict[Kdf, tuple[int, int, int]] = {"argon2id": (65_536, 3, 4), "scrypt": (2**17, 8, 1), "key": (0, 0, 0)}
+"""Of new vaults: the second choice of RFC 9106 (KiB, passes, lanes), and the least N, r and p of OWASP's password storage cheat
+sheet; 64 and 128 MiB, and less than a second."""
+_LEAST = _COSTS | {"argon2id": (19_456, 2, 1)}
+"""The same cheat sheet's least; a file that asks for less was edited."""
+_MOST: dict[Kdf, tuple[int, int, int]] = {"argon2id": (2**19, 16, 16), "scrypt": (2**19, 16, 4), "key": (0, 0, 0)}
+_MOST_MEMORY = 2**29
+"""Bytes. What a file may ask for, so that an edited one cannot use up the memory before its HMAC is checked."""
 _WAIT_SECONDS = 10.0
 
 
@@ -75,11 +95,14 @@ class _Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One key that opens the vault."""
 
     id: str
-    kdf: Literal["scrypt", "key"]
+    kdf: Kdf
     salt: bytes
     n: int
+    """N of scrypt; KiB of Argon2id. All three are 0 for a key file."""
     r: int
+    """Size of scrypt's blocks; passes of Argon2id."""
     p: int
+    """Lanes, of both."""
     made: int
     seal: bytes
     """The key of the HMAC, encrypted."""
@@ -107,22 +130,30 @@ class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class VaultKey:
     """A pass-phrase or a key that opens vaults; it is never shown."""
 
-    def __init__(self, kdf: Literal["scrypt", "key"], material: bytes) -> None:
+    def __init__(self, kdf: Kdf, material: bytes) -> None:
         """Use `from_passphrase` or `from_bytes`."""
         self.kdf = kdf
+        """How it opens a vault that is made with it; a pass-phrase opens those of the other kind as well."""
         self._material = material
-        self._derived: dict[tuple[bytes, int, int, int], bytes] = {}
+        self._derived: dict[tuple[Kdf, bytes, int, int, int], bytes] = {}
 
     @classmethod
-    def from_passphrase(cls, text: str) -> VaultKey:
+    def from_passphrase(cls, text: str, kdf: Literal["argon2id", "scrypt"] | None = None) -> VaultKey:
         """Return the key that a person types; the same letters count as the same, however they were composed.
 
+        Args:
+            text: What is typed.
+            kdf: How new vaults make a key of it: Argon2id where this machine has it, unless stated.
+
         Raises:
-            SecretError: It is empty.
+            SecretError: It is empty, or this machine does not have that *kdf*.
         """
         if not text:
             raise SecretError("the pass-phrase is empty; give one")
-        return cls("scrypt", unicodedata.normalize("NFKC", text).encode("utf-8", "surrogatepass"))
+        if kdf == "argon2id" and not has_argon2id():
+            raise SecretError(f"{_NO_ARGON2ID}; take scrypt, or {_WITH_ARGON2ID}")
+        material = unicodedata.normalize("NFKC", text).encode("utf-8", "surrogatepass")
+        return cls(kdf or ("argon2id" if has_argon2id() else "scrypt"), material)
 
     @classmethod
     def from_bytes(cls, key: bytes) -> VaultKey:
@@ -143,16 +174,49 @@ class VaultKey:
         """Refuse to be pickled."""
         raise SecretError("a key of a vault is not written anywhere")
 
-    def derive(self, salt: bytes, n: int, r: int, p: int) -> bytes:
-        """Return the 32 bytes that encrypt in one vault; slow at first (scrypt), remembered afterwards."""
-        place = salt, n, r, p
+    def opens(self, kdf: Kdf) -> bool:
+        """Return whether it is of the kind, pass-phrase or key, that a vault with this *kdf* is opened with."""
+        return (self.kdf == "key") == (kdf == "key")
+
+    def derive(self, kdf: Kdf, salt: bytes, n: int, r: int, p: int) -> bytes:
+        """Return the 32 bytes that encrypt in one vault; of a pass-phrase slow at first, remembered afterwards.
+
+        Raises:
+            SecretError: It takes Argon2id, which this machine does not have.
+        """
+        place = kdf, salt, n, r, p
         if place not in self._derived:
-            if self.kdf == "scrypt":
+            if kdf == "scrypt":
                 memory = 128 * r * (n + p + 2) + 2**20
                 self._derived[place] = hashlib.scrypt(self._material, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=_KEY)
+            elif kdf == "argon2id":
+                self._derived[place] = _argon2id(salt, n, r, p).derive(self._material)
             else:  # it is random already: one step of HKDF (RFC 5869) makes it this vault's
                 self._derived[place] = hmac.digest(self._material, b"herald-vault 1 key\0" + salt, "sha256")
         return self._derived[place]
+
+
+_NO_ARGON2ID = "this machine's build of cryptography has no Argon2id"
+_WITH_ARGON2ID = "install one with OpenSSL 3.2 or later"
+
+
+def has_argon2id() -> bool:
+    """Return whether this machine can make keys with Argon2id."""
+    try:
+        _argon2id(bytes(_SALT), *_COSTS["argon2id"])
+    except SecretError:
+        return False
+    return True
+
+
+def _argon2id(salt: bytes, memory: int, passes: int, lanes: int) -> Argon2id:
+    """Return the key derivation of RFC 9106, which takes its *memory*, KiB, when it is used."""
+    try:
+        from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+        return Argon2id(salt=salt, length=_KEY, iterations=passes, lanes=lanes, memory_cost=memory)
+    except (ImportError, UnsupportedAlgorithm) as error:
+        raise SecretError(f"{_NO_ARGON2ID}; {_WITH_ARGON2ID}") from error
 
 
 class Vault:
@@ -223,8 +287,8 @@ class Vault:
         return _decrypt(key, entry.data, _bound("value", self._body.vault, name, entry.version), self.path).decode()
 
     @property
-    def keys(self) -> tuple[tuple[str, str, int], ...]:
-        """(id, ``scrypt`` or ``key``, when it was made in nanoseconds UTC) of every key that opens the vault, oldest first."""
+    def keys(self) -> tuple[tuple[str, Kdf, int], ...]:
+        """(id, how it is made, when that was in nanoseconds UTC) of every key that opens the vault, oldest first."""
         return tuple((one.id, one.kdf, one.made) for one in self._body.slots)
 
     @property
@@ -302,7 +366,7 @@ class Vault:
             if len(body.slots) > 1:
                 raise SecretError(f"two keys open the vault {str(self.path)!r} already; first: herald secrets rotate --finish")
             slot = _new_slot(body.vault, key, self._mac_key, self._clock.now())
-            kek = key.derive(slot.salt, slot.n, slot.r, slot.p)
+            kek = _derived(key, slot)
             entries = {}
             for name, entry in body.entries.items():
                 wrap = _wrap(kek, self._unwrap(name, entry), body.vault, slot.id, name, entry.version)
@@ -357,7 +421,7 @@ class Vault:
 
     def _change(self, change: Callable[[_Body], _Body]) -> None:
         with _locked(self.path, self._clock):
-            self._body, self._open, self._mac_key = self._read()
+            self._body, self._open, self._mac_key = self._read(every=True)
             try:
                 body = change(self._body)
                 body = msgspec.structs.replace(body, revision=body.revision + 1)
@@ -372,28 +436,35 @@ class Vault:
                 raise
             self._body = body
 
-    def _read(self) -> tuple[_Body, dict[str, bytes], bytes]:
-        """Return the content, what each key in hand encrypts with, by slot, and the key of the HMAC."""
+    def _read(self, *, every: bool = False) -> tuple[_Body, dict[str, bytes], bytes]:
+        """Return the content, what each key in hand encrypts with, by slot, and the key of the HMAC.
+
+        Unless *every* slot is tried, a pass-phrase is tried only until it fits once: each takes its second.
+        """
         data = read_private(self.path, "vault", _LARGEST)
         body, signed, mac = _parse(data, self.path)
         opened: dict[str, bytes] = {}
-        mac_key = b""
+        mac_key, lacking = b"", ""
         for key in self._keys:
             for slot in body.slots:
-                if slot.id in opened or slot.kdf != key.kdf:
+                if slot.id in opened or not key.opens(slot.kdf):
                     continue
-                kek = key.derive(slot.salt, slot.n, slot.r, slot.p)
                 try:
+                    kek = _derived(key, slot)
                     mac_key = AESGCM(kek).decrypt(slot.seal[:_NONCE], slot.seal[_NONCE:], _slot_bound(body.vault, slot))
+                except SecretError as error:
+                    lacking = str(error)
+                    continue
                 except InvalidTag:
                     continue
                 opened[slot.id] = kek
-                break
+                if not every:
+                    break
         if not opened:
-            needs = " or ".join(sorted({"a pass-phrase" if one.kdf == "scrypt" else "a key file" for one in body.slots}))
-            fits = {one.kdf for one in body.slots} & {one.kdf for one in self._keys}
+            needs = " or ".join(sorted({"a key file" if one.kdf == "key" else "a pass-phrase" for one in body.slots}))
+            fits = any(key.opens(slot.kdf) for key in self._keys for slot in body.slots)
             what = "the pass-phrase or key is not the right one" if fits else f"it is opened with {needs}"
-            raise SecretError(f"the vault {str(self.path)!r} cannot be opened: {what}")
+            raise SecretError(f"the vault {str(self.path)!r} cannot be opened: {lacking or what}")
         if not hmac.compare_digest(hmac.digest(mac_key, signed, "sha256"), mac):
             raise _damaged(self.path, "it was changed by somebody without its key")
         return body, opened, mac_key
@@ -525,15 +596,10 @@ def _is_sound(body: _Body) -> bool:
     for slot in body.slots:
         if len(slot.salt) != _SALT or len(slot.seal) != _WRAPPED:
             return False
-        if slot.kdf == "key":
-            if (slot.n, slot.r, slot.p) != (0, 0, 0):
-                return False
-        elif not (
-            _COST <= slot.n <= _MOST_COST
-            and slot.n.bit_count() == 1
-            and _BLOCK <= slot.r <= _MOST_BLOCK
-            and _PARALLEL <= slot.p <= _MOST_PARALLEL
-        ):
+        costs = zip(_LEAST[slot.kdf], (slot.n, slot.r, slot.p), _MOST[slot.kdf], strict=True)
+        if not all(least <= cost <= most for least, cost, most in costs):
+            return False
+        if slot.kdf == "scrypt" and (slot.n.bit_count() != 1 or 128 * slot.n * slot.r > _MOST_MEMORY):
             return False
     return all(
         _NAME.fullmatch(name) is not None
@@ -583,10 +649,13 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _new_slot(vault: str, key: VaultKey, mac_key: bytes, now: int) -> _Slot:
-    costs = (_COST, _BLOCK, _PARALLEL) if key.kdf == "scrypt" else (0, 0, 0)
-    slot = _Slot(secrets.token_hex(8), key.kdf, secrets.token_bytes(_SALT), *costs, now, b"")
-    kek = key.derive(slot.salt, slot.n, slot.r, slot.p)
+    slot = _Slot(secrets.token_hex(8), key.kdf, secrets.token_bytes(_SALT), *_COSTS[key.kdf], now, b"")
+    kek = _derived(key, slot)
     return msgspec.structs.replace(slot, seal=_encrypt(kek, mac_key, _slot_bound(vault, slot)))
+
+
+def _derived(key: VaultKey, slot: _Slot) -> bytes:
+    return key.derive(slot.kdf, slot.salt, slot.n, slot.r, slot.p)
 
 
 def _slot_bound(vault: str, slot: _Slot) -> bytes:

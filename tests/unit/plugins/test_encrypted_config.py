@@ -16,6 +16,7 @@ from herald.errors import SecretError
 from herald.plugins.encrypted_config import EncryptedConfig, EncryptedConfigSettings
 from herald.utils.vault import Vault, VaultKey, make_key_file
 
+pytestmark = pytest.mark.usefixtures("cheap_keys")
 posix = pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
 
 

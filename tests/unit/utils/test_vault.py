@@ -14,7 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.kdf import argon2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -31,17 +34,31 @@ posix = pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
 
 
 @pytest.fixture(autouse=True)
-def _cheap_scrypt(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take one round instead of a second's worth, except where the cost itself is looked at."""
-    if "costs_an_attacker" in request.node.name:
-        return
-    genuine = hashlib.scrypt
+def _cheap(request: pytest.FixtureRequest) -> None:
+    """Take no second for each key, except where the cost itself is looked at."""
+    if "costs_an_attacker" not in request.node.name and "as_its_authors_do" not in request.node.name:
+        request.getfixturevalue("cheap_keys")
 
-    def cheap(password: bytes, **options: Any) -> bytes:
-        salt = options["salt"] + repr((options["n"], options["r"], options["p"])).encode()
-        return genuine(password, salt=salt, n=2, r=1, p=1, dklen=32)
 
-    monkeypatch.setattr(module.hashlib, "scrypt", cheap)
+def without_argon2id(patch: pytest.MonkeyPatch, *, is_old: bool = False) -> None:
+    """Be a machine whose cryptography is linked to a library without it, or is too old to know it."""
+
+    def refuse(**options: Any) -> None:
+        raise UnsupportedAlgorithm("This version of OpenSSL does not support argon2id")
+
+    if is_old:
+        patch.delattr(argon2, "Argon2id")
+    else:
+        patch.setattr(argon2, "Argon2id", refuse)
+
+
+def key_of(kdf: str, phrase: str = "secret-phrase") -> VaultKey:
+    if kdf == "key":
+        return VaultKey.from_bytes(KEY)
+    return VaultKey.from_passphrase(phrase, "argon2id" if kdf == "argon2id" else "scrypt")
+
+
+KDFS = ("key", "scrypt", "argon2id")
 
 
 def filled(path: Path, key: VaultKey) -> Vault:
@@ -60,11 +77,13 @@ def resummed(data: bytes) -> bytes:
     return lines + b"sha256 " + hashlib.sha256(lines).hexdigest().encode() + b"\n"
 
 
-@pytest.mark.parametrize("key", [VaultKey.from_passphrase("secret-phrase"), VaultKey.from_bytes(KEY)], ids=repr)
-def test_what_was_kept_is_read_by_whoever_has_the_key(tmp_path: Path, key: VaultKey) -> None:
-    filled(tmp_path / "v", key)
+@pytest.mark.parametrize("kdf", KDFS)
+def test_what_was_kept_is_read_by_whoever_has_the_key(tmp_path: Path, kdf: str) -> None:
+    filled(tmp_path / "v", key_of(kdf))
 
-    again = Vault(tmp_path / "v", key)
+    again = Vault(tmp_path / "v", key_of(kdf))
+
+    assert [kdf] == [one for _, one, _ in again.keys]
 
     assert VALUES == contents(again)
     assert ["Z", "api.key", "mt5_password"] == again.names()
@@ -125,8 +144,9 @@ def test_a_vault_is_never_overwritten(tmp_path: Path) -> None:
 # --- who may open it
 
 
-def test_a_wrong_key_is_told_from_a_damaged_file(tmp_path: Path) -> None:
-    filled(tmp_path / "v", VaultKey.from_passphrase("secret-phrase"))
+@pytest.mark.parametrize("kdf", ["scrypt", "argon2id"])
+def test_a_wrong_key_is_told_from_a_damaged_file(tmp_path: Path, kdf: str) -> None:
+    filled(tmp_path / "v", key_of(kdf))
 
     with pytest.raises(SecretError, match="cannot be opened: the pass-phrase or key is not the right one"):
         Vault(tmp_path / "v", VaultKey.from_passphrase("secret-phrasE"))
@@ -145,7 +165,7 @@ def test_letters_count_however_they_are_composed(tmp_path: Path) -> None:
 def test_a_key_shows_nothing_and_goes_nowhere() -> None:
     key = VaultKey.from_passphrase("secret-phrase")
 
-    assert "VaultKey(scrypt)" == repr(key) == str(key)
+    assert "VaultKey(argon2id)" == repr(key) == str(key)
     with pytest.raises(SecretError, match="not written anywhere"):
         pickle.dumps(key)
     with pytest.raises(SecretError, match="the pass-phrase is empty"):
@@ -155,26 +175,66 @@ def test_a_key_shows_nothing_and_goes_nowhere() -> None:
 
 
 def test_a_pass_phrase_costs_an_attacker_a_second_and_the_owner_one_too(tmp_path: Path) -> None:
-    key = VaultKey.from_passphrase("secret-phrase")
     asked: list[dict[str, Any]] = []
-    genuine = hashlib.scrypt
+    genuine, slow = hashlib.scrypt, argon2.Argon2id
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module.hashlib, "scrypt", lambda password, **options: asked.append(options) or genuine(password, **options))
-        Vault.create(tmp_path / "v", key)
-        Vault(tmp_path / "v", key)  # derived once: the vault was made a moment ago
+        patch.setattr(argon2, "Argon2id", lambda **options: asked.append(options) or slow(**options))
+        for kdf in ("scrypt", "argon2id"):
+            key = key_of(kdf)
+            asked.clear()
+            Vault.create(tmp_path / kdf, key)
+            Vault(tmp_path / kdf, key)  # derived once: the vault was made a moment ago
 
-    assert [(131072, 8, 1, 32)] == [(one["n"], one["r"], one["p"], one["dklen"]) for one in asked]
-    assert b'"n":131072,"r":8,"p":1' in (tmp_path / "v").read_bytes()
+            assert [COSTS[kdf]] == [{name: value for name, value in one.items() if name in COSTS[kdf]} for one in asked]
+
+    assert b'"n":131072,"r":8,"p":1' in (tmp_path / "scrypt").read_bytes()
+    assert b'"n":65536,"r":3,"p":4' in (tmp_path / "argon2id").read_bytes()
+
+
+COSTS = {
+    "scrypt": {"n": 131_072, "r": 8, "p": 1, "dklen": 32},
+    "argon2id": {"memory_cost": 65_536, "iterations": 3, "lanes": 4, "length": 32},
+}
+"""RELIABILITY: what OWASP accepts at least of scrypt, and the second choice of RFC 9106."""
+
+
+def test_argon2id_makes_keys_as_its_authors_do() -> None:
+    # test.c of the reference implementation: version 0x13, t=2, m=2^16, p=1.
+    found = VaultKey.from_passphrase("password").derive("argon2id", b"somesalt", 65_536, 2, 1)
+
+    assert "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7" == found.hex()
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["library without it", "too old"])
+def test_without_argon2id_scrypt_is_the_choice_and_its_vaults_are_refused_in_one_line(tmp_path: Path, is_old: bool) -> None:
+    vault = filled(tmp_path / "v", key_of("argon2id"))
+    with_both = filled(tmp_path / "w", key_of("scrypt", "secret-old"))
+    with_both.add_key(key_of("argon2id"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        without_argon2id(patch, is_old=is_old)
+        key = VaultKey.from_passphrase("secret-phrase")
+        with pytest.raises(SecretError, match="has no Argon2id; take scrypt, or install one with OpenSSL 3.2 or later$"):
+            VaultKey.from_passphrase("secret-phrase", "argon2id")
+        with pytest.raises(SecretError, match=r"the vault .* cannot be opened: .* has no Argon2id; install one") as caught:
+            Vault(vault.path, key)
+        filled(tmp_path / "new", key)
+        found = contents(Vault(with_both.path, VaultKey.from_passphrase("secret-old")))
+
+    assert 1 == len(str(caught.value).splitlines())
+    assert ["scrypt"] == [kdf for _, kdf, _ in Vault(tmp_path / "new", key_of("argon2id")).keys]  # old ones still open
+    assert VALUES == contents(Vault(tmp_path / "new", key_of("argon2id"))) == found
 
 
 # --- what happened to the file
 
 
 @pytest.mark.parametrize("repaired", [False, True], ids=["as it is", "checksum mended"])
-@pytest.mark.parametrize("kdf", ["key", "scrypt"])
+@pytest.mark.parametrize("kdf", KDFS)
 def test_every_flipped_bit_is_found(tmp_path: Path, kdf: str, repaired: bool) -> None:
-    key = VaultKey.from_bytes(KEY) if kdf == "key" else VaultKey.from_passphrase("secret-phrase")
+    key = key_of(kdf)
     path = tmp_path / "v"
     vault = Vault.create(path, key)
     vault.set("a", "x")
@@ -204,8 +264,9 @@ def read(data: bytes, vault: Vault, key: VaultKey) -> None:
 
 
 @pytest.mark.parametrize("repaired", [False, True])
-def test_every_way_to_cut_it_off_is_found(tmp_path: Path, repaired: bool) -> None:
-    key = VaultKey.from_bytes(KEY)
+@pytest.mark.parametrize("kdf", ["key", "argon2id"])
+def test_every_way_to_cut_it_off_is_found(tmp_path: Path, kdf: str, repaired: bool) -> None:
+    key = key_of(kdf)
     vault = filled(tmp_path / "v", key)
     data = vault.path.read_bytes()
 
@@ -234,18 +295,16 @@ def test_values_cannot_be_moved_within_a_vault_or_between_two(tmp_path: Path) ->
     vault, other = filled(tmp_path / "v", key), filled(tmp_path / "w", key)
 
     def forged(entries: dict[str, Any]) -> None:
-        body = module.msgspec.structs.replace(vault._body, entries=entries)
+        body = msgspec.structs.replace(vault._body, entries=entries)
         with pytest.raises(SecretError, match="not what was encrypted for this place"):
             read_all(module._encode(body, vault._mac_key), vault, key)
 
     mine = vault._body.entries
     forged({**mine, "Z": mine["api.key"]})
-    forged({**mine, "Z": module.msgspec.structs.replace(mine["Z"], version=2)})
-    forged({**mine, "Z": module.msgspec.structs.replace(mine["Z"], data=mine["api.key"].data)})
+    forged({**mine, "Z": msgspec.structs.replace(mine["Z"], version=2)})
+    forged({**mine, "Z": msgspec.structs.replace(mine["Z"], data=mine["api.key"].data)})
     slot = vault.keys[0][0]
-    foreign = module.msgspec.structs.replace(
-        other._body.entries["Z"], wraps={slot: other._body.entries["Z"].wraps[other.keys[0][0]]}
-    )
+    foreign = msgspec.structs.replace(other._body.entries["Z"], wraps={slot: other._body.entries["Z"].wraps[other.keys[0][0]]})
     forged({**mine, "Z": foreign})
 
 
@@ -255,14 +314,48 @@ def read_all(data: bytes, vault: Vault, key: VaultKey) -> None:
         contents(Vault(vault.path, key))
 
 
-@pytest.mark.parametrize("costs", [(2**16, 8, 1), (2**21, 8, 1), (2**17, 4, 1), (2**17, 8, 0), (2**17 + 1, 8, 1), (2**17, 8, 99)])
-def test_a_file_can_ask_neither_for_too_little_work_nor_for_all_the_memory(tmp_path: Path, costs: tuple[int, int, int]) -> None:
-    key = VaultKey.from_passphrase("secret-phrase")
+@pytest.mark.parametrize(
+    ("kdf", "costs"),
+    [
+        *(("scrypt", one) for one in [(2**16, 8, 1), (2**20, 8, 1), (2**17, 4, 1), (2**17, 8, 0), (2**17 + 1, 8, 1)]),
+        *(("scrypt", one) for one in [(2**17, 8, 99), (2**19, 16, 1), (2**17, 2**30, 1), (-(2**17), -8, 1)]),
+        *(("argon2id", one) for one in [(19_455, 3, 4), (65_536, 1, 4), (65_536, 3, 0), (2**19 + 1, 3, 4), (2**31, 3, 4)]),
+        *(("argon2id", one) for one in [(65_536, 17, 4), (65_536, 2**31, 4), (65_536, 3, 17), (0, 0, 0), (-65_536, 3, 4)]),
+        *(("key", one) for one in [(65_536, 3, 4), (2**17, 8, 1), (0, 0, 1)]),
+    ],
+)
+def test_a_file_can_ask_neither_for_too_little_work_nor_for_all_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kdf: str, costs: tuple[int, int, int]
+) -> None:
+    key = key_of(kdf)
     vault = filled(tmp_path / "v", key)
-    slot = module.msgspec.structs.replace(vault._body.slots[0], n=costs[0], r=costs[1], p=costs[2])
+    slot = msgspec.structs.replace(vault._body.slots[0], n=costs[0], r=costs[1], p=costs[2])
+    edited = module._encode(msgspec.structs.replace(vault._body, slots=(slot,)), vault._mac_key)
+    monkeypatch.setattr(VaultKey, "derive", lambda *asked: pytest.fail("work was begun"))
 
     with pytest.raises(SecretError, match="it was edited"):
-        read(module._encode(module.msgspec.structs.replace(vault._body, slots=(slot,)), vault._mac_key), vault, key)
+        read(edited, vault, key)
+
+
+@pytest.mark.parametrize("costs", [(19_456, 2, 1), (2**19, 16, 16)])
+def test_other_costs_within_the_bounds_are_of_vaults_made_elsewhere(tmp_path: Path, costs: tuple[int, int, int]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(module._COSTS, "argon2id", costs)
+        filled(tmp_path / "v", key_of("argon2id"))
+
+    assert VALUES == contents(Vault(tmp_path / "v", key_of("argon2id")))
+
+
+@pytest.mark.parametrize("kdf", ["scrypt", "argon2id"])
+def test_one_kind_of_key_does_not_pass_for_the_other(tmp_path: Path, kdf: str) -> None:
+    key = key_of(kdf)
+    vault = filled(tmp_path / "v", key)
+    other = "argon2id" if kdf == "scrypt" else "scrypt"
+    n, r, p = module._COSTS[other]  # type: ignore[index]
+    slot = msgspec.structs.replace(vault._body.slots[0], kdf=other, n=n, r=r, p=p)
+
+    with pytest.raises(SecretError, match="the pass-phrase or key is not the right one"):
+        read(module._encode(msgspec.structs.replace(vault._body, slots=(slot,)), vault._mac_key), vault, key)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -392,6 +485,18 @@ def test_two_keys_are_valid_while_the_key_changes(tmp_path: Path) -> None:
     assert values == {name: last._body.entries[name].data for name in values}  # no value was encrypted anew
 
 
+def test_the_same_pass_phrase_gets_another_kind_of_key(tmp_path: Path) -> None:
+    vault = filled(tmp_path / "v", key_of("scrypt"))
+
+    vault.add_key(key_of("argon2id"))
+    again = Vault(vault.path, key_of("argon2id"))
+    again.set("more", "x")
+    again.retire_keys()
+
+    assert ["argon2id"] == [kdf for _, kdf, _ in again.keys]
+    assert VALUES | {"more": "x"} == contents(Vault(vault.path, key_of("scrypt")))
+
+
 def test_who_had_the_old_key_cannot_forge_the_new_vault(tmp_path: Path) -> None:
     old, new = VaultKey.from_bytes(KEY), VaultKey.from_bytes(KEY[::-1])
     vault = filled(tmp_path / "v", old)
@@ -399,7 +504,7 @@ def test_who_had_the_old_key_cannot_forge_the_new_vault(tmp_path: Path) -> None:
     vault.add_key(new)
     vault.retire_keys()
 
-    forged = module._encode(module.msgspec.structs.replace(vault._body, entries={}), known)
+    forged = module._encode(msgspec.structs.replace(vault._body, entries={}), known)
 
     with pytest.raises(SecretError, match="changed by somebody without its key"):
         read(forged, vault, new)
