@@ -122,7 +122,7 @@ def main() -> None:
             opened.page.wait_for_timeout(300.0)
             if (end - step) % (1_200 if quick else 3_600) < 20:
                 sizes.append(size_of(session))
-        first, last = sizes[1], sizes[-1]
+        first, half, last = sizes[1], sizes[len(sizes) // 2], sizes[-1]
         print(
             f"heap over {(end - step + (6_000 if quick else 36_000)) / 600:.0f} minutes      "
             + " ".join(f"{mib:.1f}" for mib, _ in sizes)
@@ -130,7 +130,8 @@ def main() -> None:
         )
         print("nodes                     " + " ".join(str(nodes) for _, nodes in sizes))
         print(
-            f"from the second to the last: {last[0] - first[0]:+.1f} MiB, {last[1] - first[1]:+d} nodes; complaints: {len(opened.complaints)}"
+            f"from the second to the last: {last[0] - first[0]:+.1f} MiB, {last[1] - first[1]:+d} nodes; "
+            f"within the second half: {last[0] - half[0]:+.1f} MiB, {last[1] - half[1]:+d} nodes; complaints: {len(opened.complaints)}"
         )
         browser.close()
 

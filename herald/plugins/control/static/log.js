@@ -3,7 +3,7 @@
 import { make, setText } from "./dom.js";
 import { hour, stamp } from "./format.js";
 
-const ROWS = 400;
+const ROWS = 200;
 const LEVELS = { INFO: 0, WARNING: 1, ERROR: 2 };
 
 export class LogTail {

@@ -1,6 +1,6 @@
 // What the page knows of the run: answers of the interface, kept current by the stream. Every list here has an end.
 
-const MOST = { fills: 500, ended: 300, lines: 1000, points: 4000, waiting: 500 };
+const MOST = { fills: 500, ended: 300, lines: 500, points: 1500, waiting: 500 };
 
 const fillKey = (fill) => `${fill.order_id} ${fill.id}`;
 const keepLast = (list, most) => { if (list.length > most) list.splice(0, list.length - most); };
@@ -105,7 +105,7 @@ export class Store {
     while (this.ended.size > MOST.ended) this.ended.delete(this.ended.keys().next().value);
   }
 
-  // One point a second; older ones further apart where there are many, as the server does it.
+  // One point a second; older ones further apart where there are more than a screen shows apart.
   #point(time, equity, balance) {
     if (equity === null || balance === null) return;
     const point = { time: Math.floor(time / 1e9), equity, balance }, last = this.equity[this.equity.length - 1];
