@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import getpass
 import json
 import os
 import signal
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from herald.errors import AuditError, ConfigError, HeraldError, NotFound, Proble
 
 if TYPE_CHECKING:
     from herald.contracts import AuditTrail
+    from herald.host.trust import Trust
     from herald.live.state import Change, StateFile, Trading
     from herald.live.supervise import StopLevel
 
@@ -32,6 +32,7 @@ __all__ = [
     "rearm",
     "reason",
     "recorded",
+    "recorded_unless",
     "resume",
     "state",
     "state_folder",
@@ -435,7 +436,7 @@ def _check_names(file: Path, strategy: str | None, symbol: str | None) -> None:
             raise NotFound(f"{str(file)!r} trades no {kind} {name!r}; {hint} (with --state any name is taken)")
 
 
-def _trail(folder: Path, file: Path | None) -> AuditTrail | None:
+def _trail(folder: Path, file: Path | None, trust: Trust | None = None) -> AuditTrail | None:
     """Return the audit trail for what is done in the state folder *folder*."""
     from herald.clock import WallClock
     from herald.host.audit import audited_by, open_trail
@@ -445,15 +446,18 @@ def _trail(folder: Path, file: Path | None) -> AuditTrail | None:
         return None
     if file is None and not source.exists():
         raise AuditError(f"what is done in {str(folder)!r} is recorded by {str(source)!r}, which is not there; name the config")
-    return open_trail(source, WallClock())
+    return open_trail(source, WallClock(), trust=trust)
 
 
 @contextmanager
-def recorded(folder: Path, file: Path | None, act: str, scope: str, why: str) -> Iterator[None]:
-    """Let something be done only after it is recorded, and record what came of it."""
+def recorded(folder: Path, file: Path | None, act: str, scope: str, why: str, trust: Trust | None = None) -> Iterator[None]:
+    """Let something be done only after it is recorded, and record what came of it.
+
+    *trust* decides about the plugin that records; the lock of the config where it is None.
+    """
     from herald.host.audit import operator
 
-    trail = _trail(folder, file)
+    trail = _trail(folder, file, trust)
     if trail is None:
         yield
         return
@@ -474,6 +478,29 @@ def recorded(folder: Path, file: Path | None, act: str, scope: str, why: str) ->
         trail.close()
 
 
+@contextmanager
+def recorded_unless(unrecorded: bool, hint: str, recording: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """Let something be done within *recording*, a call of `recorded`; with *unrecorded* also where that cannot be opened.
+
+    Raises:
+        AuditError: It cannot be opened; *hint* says when *unrecorded* is in place.
+    """
+    started = False
+    try:
+        with recording():
+            started = True
+            yield
+        return
+    except HeraldError as error:
+        if started:
+            raise
+        told = f"{error.source}: {error.problems[0]}" if isinstance(error, ConfigError) else str(error)
+        if not unrecorded:
+            raise AuditError(f"nothing was done, for it cannot be recorded: {told}; --unrecorded {hint}") from error
+        click.echo(f"herald: this is not recorded: {told}", err=True)
+    yield
+
+
 def _record_stop(folder: Path, file: Path | None, act: str, scope: str, why: str) -> None:
     """Record a stop after it is done: nothing, not even a broken record, may stand in its way."""
     from herald.host.audit import operator
@@ -488,10 +515,9 @@ def _record_stop(folder: Path, file: Path | None, act: str, scope: str, why: str
 
 
 def _who() -> str:
-    try:
-        return f"command ({getpass.getuser()})"
-    except (OSError, KeyError, ImportError):  # a container without a name for the user
-        return "command"
+    from herald.host.audit import account_name
+
+    return f"command ({account_name()})"
 
 
 def _line(trading: Trading, scope: str) -> str:

@@ -1,13 +1,17 @@
-"""``herald plugins lock | trust | verify | key``: say which plugins may be imported, and check that they are still the same."""
+"""``herald plugins lock | trust | verify | key``: say which plugins may be imported, and check that they are still the same.
+
+To write a lock is a privileged act: where the config has an audit log, it is recorded there first, or not done.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,10 +19,20 @@ from herald.cli import exit_code
 from herald.errors import NotFound, PluginError
 from herald.host.config import read_config
 from herald.host.discovery import Catalog, Found, discover
-from herald.host.lock import Lock, Locked, new_key, read_key, read_lock, write_lock
+from herald.host.lock import (
+    Lock,
+    Locked,
+    check_signature,
+    lock_bytes,
+    new_key,
+    public_text,
+    read_key,
+    read_lock,
+    write_lock,
+)
 from herald.host.lookalike import looks_like
-from herald.host.trust import OWN, difference, is_older, key_of, measure, open_lock
-from herald.host.uses import named_plugins
+from herald.host.trust import OWN, Trust, difference, is_older, key_of, measure, open_lock
+from herald.host.uses import named_plugins, needs_lock
 
 if TYPE_CHECKING:
     from herald.host.tables import HeraldConfig
@@ -49,43 +63,65 @@ def _ground(file: Path) -> _Ground:
 
 _file = click.argument("file", type=click.Path(path_type=Path), default=_CONFIG)
 _of = click.option("--file", type=click.Path(path_type=Path), default=_CONFIG, show_default=True, help="The config.")
-_signing = click.option("--key", "signer", type=click.Path(path_type=Path), help="Private key to sign the lock with.")
-_downgrade = click.option("--downgrade", is_flag=True, help="Accept an older version than the locked one.")
-_alike = click.option(
-    "--alike", multiple=True, metavar="NAME", help="Accept NAME although it is like another name; may be repeated."
-)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What the commands that write a lock have in common."""
+
+    signer: Path | None
+    downgrade: bool
+    alike: tuple[str, ...]
+    why: str
+    unrecorded: bool
+
+
+def _writing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of `_Options`."""
+    for option in (
+        click.option("--unrecorded", is_flag=True, help="Do it although the audit log of the config cannot be opened."),
+        click.option("--why", default="by hand", show_default=True, help="The reason, for the audit log."),
+        click.option(
+            "--alike", multiple=True, metavar="NAME", help="Accept NAME although it is like another name; may be repeated."
+        ),
+        click.option("--downgrade", is_flag=True, help="Accept an older version than the locked one."),
+        click.option("--key", "signer", type=click.Path(path_type=Path), help="Private key to sign the lock with."),
+    ):
+        function = option(function)
+    return function
 
 
 @click.command(short_help="Lock the plugins that a config names.")
 @_file
-@_signing
-@_downgrade
-@_alike
-def lock(file: Path, signer: Path | None, downgrade: bool, alike: tuple[str, ...]) -> None:
+@_writing
+def lock(file: Path, **options: Any) -> None:
     """Write the lock of FILE: Herald and every plugin that FILE names, with the hash of each of their files.
 
-    Prints what is new or changed since the last lock. Nothing is imported. A live run imports nothing that is not in the
-    lock, or is not as it was.
+    Prints what is new or changed since the last lock, and records it in the audit log of FILE, where it has one. Nothing
+    that is locked is imported but what writes that log. A live run imports nothing that is not in the lock, or is not as
+    it was.
     """
     ground = _ground(file)
-    old = _old(ground.lock)
+    try:
+        old = _old(ground)
+    except PluginError as error:  # what nobody vouches for is no ground to say that nothing changed
+        click.echo(f"herald: all is listed as new, for the lock that is there cannot be believed: {error}", err=True)
+        old = None
     new = _measured(named_plugins(ground.config, ground.catalog))
-    _write(ground, old, new, signer, downgrade=downgrade, alike=alike)
+    _write(ground, "lock", old, new, _Options(**options))
 
 
 @click.command(short_help="Add plugins to the lock, or accept a change.")
 @click.argument("names", nargs=-1, required=True)
 @_of
-@_signing
-@_downgrade
-@_alike
-def trust(names: tuple[str, ...], file: Path, signer: Path | None, downgrade: bool, alike: tuple[str, ...]) -> None:
+@_writing
+def trust(names: tuple[str, ...], file: Path, **options: Any) -> None:
     """Put the plugins NAMES, as they are now, into the lock of the config; the rest of it stays as it is."""
     ground = _ground(file)
-    old = _old(ground.lock)
+    old = _old(ground)
     new = {one.key: one for one in old.distributions} if old is not None else _measured(_own(ground.catalog))
     new |= _measured([ground.catalog.find(name) for name in names])
-    _write(ground, old, new, signer, downgrade=downgrade, alike=alike)
+    _write(ground, "trust", old, new, _Options(**options))
 
 
 @click.command(short_help="Compare what is installed with the lock.")
@@ -130,11 +166,19 @@ def make_key(path: Path) -> None:
 # --- inside ---------------------------------------------------------------------------------------
 
 
-def _old(path: Path) -> Lock | None:
+def _old(ground: _Ground) -> Lock | None:
+    """Return the lock as it is; None where there is none.
+
+    Raises:
+        PluginError: It is none, or was not signed by the owner of the key that the config names.
+    """
     try:
-        return read_lock(path)[0]
+        old, data = read_lock(ground.lock)
     except NotFound:
         return None
+    if ground.config.plugins.lock_key is not None:
+        check_signature(ground.lock, data, ground.config.plugins.lock_key)
+    return old
 
 
 def _own(catalog: Catalog) -> list[Found]:
@@ -150,38 +194,52 @@ def _measured(found: Iterable[Found]) -> dict[tuple[bool, str], Locked]:
     return new
 
 
-def _write(
-    ground: _Ground,
-    old: Lock | None,
-    new: dict[tuple[bool, str], Locked],
-    signer: Path | None,
-    *,
-    downgrade: bool,
-    alike: Sequence[str],
-) -> None:
-    """Say what changes, refuse what looks wrong, and write the lock."""
+def _write(ground: _Ground, act: str, old: Lock | None, new: dict[tuple[bool, str], Locked], options: _Options) -> None:
+    """Say what changes, refuse what looks wrong, and write the lock after that is recorded."""
     before = {} if old is None else {one.key: one for one in old.distributions}
-    if ground.config.plugins.lock_key is not None and signer is None:
+    public = ground.config.plugins.lock_key
+    if public is not None and options.signer is None:
         raise PluginError(f"{str(ground.file)!r} asks for a signed lock; give --key FILE, or do this where the key is")
-    private = None if signer is None else read_key(signer)
+    private = None if options.signer is None else read_key(options.signer)
+    if private is not None and public not in (None, public_text(private)):
+        raise PluginError(f"{str(options.signer)!r} is not the key that {str(ground.file)!r} names; give the right one")
     lines = []
     for one in sorted(new.values(), key=lambda one: one.key):
         was = before.get(one.key)
         if was is None:
-            _refuse_alike(one, new.values(), ground.catalog, alike)
+            _refuse_alike(one, new.values(), ground.catalog, options.alike)
             lines.append(f"+ {_called(one)}: {_size(one)}; offers {', '.join(one.entry_points)}")
             continue
-        if not downgrade and is_older(one.version, was.version):
+        if not options.downgrade and is_older(one.version, was.version):
             hint = f"install {was.version} again, or if you mean it: --downgrade"
             raise PluginError(f"{one.name} was downgraded: {one.version} is installed, {was.version} is locked; {hint}")
         what = difference(was, one)
         if what:
             lines.append(f"~ {_called(one)}: {what}")
     lines += [f"- {_called(one)}" for where, one in sorted(before.items()) if where not in new]
-    write_lock(ground.lock, Lock.here(tuple(new.values())), private)
-    for line in lines or ["nothing changed"]:
+    lines = lines or ["nothing changed"]
+    made = Lock.here(tuple(new.values()))
+    signed = "" if private is None else ", signed"
+    with _recorded(ground, act, made, f"{signed.lstrip(', ')} {'; '.join(lines)}".strip(), options):
+        write_lock(ground.lock, made, private)
+    for line in lines:
         click.echo(line)
-    click.echo(f"{ground.lock}: {len(new)} locked{'' if private is None else ', signed'}")
+    click.echo(f"{ground.lock}: {len(new)} locked{signed}")
+
+
+def _recorded(ground: _Ground, act: str, made: Lock, what: str, options: _Options) -> AbstractContextManager[None]:
+    """Record what is locked; the new lock says itself whether the plugin that does so may be imported."""
+    from herald.cli.control import recorded, recorded_unless, state_folder
+
+    digest = hashlib.sha256(lock_bytes(made)).hexdigest()[:16]  # as a run states it when it begins
+    scope = f"{ground.lock} {digest}: {what}"
+    trusted = Trust(made, ground.lock.name, ground.catalog) if needs_lock(ground.config, ground.config.herald.mode) else None
+    hint = "does it all the same, as where an image is built and its log is elsewhere"
+    return recorded_unless(
+        options.unrecorded,
+        hint,
+        lambda: recorded(state_folder(ground.file), ground.file, f"plugins.{act}", scope, options.why, trusted),
+    )
 
 
 def _refuse_alike(one: Locked, others: Iterable[Locked], catalog: Catalog, accepted: Sequence[str]) -> None:

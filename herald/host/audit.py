@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import random
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +22,10 @@ from herald.host.parts import Parts
 from herald.host.registry import Registry
 from herald.host.rules import HOST_WORDS
 from herald.host.secrets import SecretKeeper, misplaced
-from herald.host.trust import open_lock
+from herald.host.trust import Trust, open_lock
 from herald.host.uses import needs_lock
 
-__all__ = ["MARKER", "audited_by", "mark_audited", "open_trail", "operator"]
+__all__ = ["MARKER", "account_name", "audited_by", "mark_audited", "open_trail", "operator"]
 
 MARKER = "audited-by"
 """File in a state folder that names the config whose audit trail records what is done there."""
@@ -33,14 +33,41 @@ MARKER = "audited-by"
 
 def operator() -> str:
     """Return who runs this process, for a record."""
-    try:
-        return f"{getpass.getuser()} (process {os.getpid()})"
-    except (OSError, KeyError, ImportError):  # a container without a name for the user
-        return f"process {os.getpid()}"
+    return f"{account_name()} (process {os.getpid()})"
 
 
-def open_trail(file: Path, clock: Clock, environ: Mapping[str, str] | None = None) -> AuditTrail | None:
+if sys.platform == "win32":
+
+    def account_name() -> str:
+        """Return whose process it is."""
+        try:
+            return os.getlogin()
+        except OSError:  # a service has none
+            return "nobody who is logged in"
+
+else:
+
+    def account_name() -> str:
+        """Return whose process it is, as the system knows it: variables such as USER say what somebody wants them to."""
+        import pwd
+
+        number = os.geteuid()
+        try:
+            return pwd.getpwuid(number).pw_name
+        except KeyError:  # a container without a name for the user
+            return f"user {number}"
+
+
+def open_trail(
+    file: Path, clock: Clock, environ: Mapping[str, str] | None = None, trust: Trust | None = None
+) -> AuditTrail | None:
     """Return the audit trail of the config *file*; None where it has none.
+
+    Args:
+        file: The config.
+        clock: Stamps what is recorded.
+        environ: The environment; that of the process if None.
+        trust: Decides what may be imported for it; the plugin lock of the config if None.
 
     Raises:
         AuditError: Its table is wrong.
@@ -54,8 +81,9 @@ def open_trail(file: Path, clock: Clock, environ: Mapping[str, str] | None = Non
         return None
     base = file.resolve().parent
     catalog = discover([folder for one in config.plugins.paths if (folder := base / Path(one).expanduser()).is_dir()])
-    is_locked = needs_lock(config, config.herald.mode)
-    registry = Registry(catalog, open_lock(base / config.plugins.lock, config.plugins.lock_key, catalog) if is_locked else None)
+    if trust is None and needs_lock(config, config.herald.mode):
+        trust = open_lock(base / config.plugins.lock, config.plugins.lock_key, catalog)
+    registry = Registry(catalog, trust)
     table = {"use": USUAL["audit"]} | (config.audit or {})
     part = registry.find("audit", str(table["use"])).component
     try:

@@ -21,7 +21,19 @@ from herald.utils.durable import replace_file
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["LOCK_NAME", "Lock", "Locked", "check_signature", "new_key", "read_key", "read_lock", "signature_of", "write_lock"]
+__all__ = [
+    "LOCK_NAME",
+    "Lock",
+    "Locked",
+    "check_signature",
+    "lock_bytes",
+    "new_key",
+    "public_text",
+    "read_key",
+    "read_lock",
+    "signature_of",
+    "write_lock",
+]
 
 LOCK_NAME = "plugins.lock"
 _FORMAT = 1
@@ -116,13 +128,18 @@ def read_lock(path: Path) -> tuple[Lock, bytes]:
     return lock, data
 
 
+def lock_bytes(lock: Lock) -> bytes:
+    """Return *lock* as its file has it."""
+    return msgspec.json.format(msgspec.json.encode(lock, order="deterministic"), indent=1) + b"\n"
+
+
 def write_lock(path: Path, lock: Lock, key: Ed25519PrivateKey | None = None) -> None:
     """Write *lock* to *path*, in full or not at all, and its signature beside it; an old signature does not stay.
 
     Raises:
         OSError: It cannot be written; what was there still is.
     """
-    data = msgspec.json.format(msgspec.json.encode(lock, order="deterministic"), indent=1) + b"\n"
+    data = lock_bytes(lock)
     seal = signature_of(path)
     if key is None:
         seal.unlink(missing_ok=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from herald.cli import herald
 from herald.clock import WallClock
 from herald.errors import AuditError
 from herald.host.audit import mark_audited
+from herald.host.lock import read_lock
 from herald.live.state import StateFile
 from herald.utils.audit_log import read_audit
 
@@ -92,6 +96,104 @@ def test_the_state_folder_is_no_way_around_the_record(file: Path, run: Run, tmp_
     assert "which is not there; name the config" in str(refused.exception)
     assert before == generation(tmp_path)
     assert "HALTED" in run("halt", "--state", tmp_path / "state", "--why", "still").output
+
+
+def test_who_did_it_is_what_the_system_knows_and_not_a_variable(file: Path, run: Run, tmp_path: Path) -> None:
+    CliRunner().invoke(herald, ["halt", str(file), "--why", "one"], env={"USER": "anna", "LOGNAME": "anna"})
+
+    (one,) = read_audit(tmp_path / "state" / "audit.log")
+    assert not one.who.startswith("anna ")
+    assert f"(process {os.getpid()})" in one.who
+
+
+# --- locks: what may be imported is decided on the record
+
+
+@pytest.fixture
+def locked(file: Path, run: Run) -> Path:
+    """Return a lock that was written once; the file is a live one and may not run without."""
+    file.write_text("[herald]\nmode = 'live'\n[strategies.trend]\nuse = 'strategies.sma_cross'\n", encoding="utf-8")
+    done = run("plugins", "lock", file, "--why", "first look")
+    assert 0 == done.exit_code, done
+    return file.with_name("plugins.lock")
+
+
+def test_a_lock_is_recorded_before_it_is_written(locked: Path, file: Path, run: Run, tmp_path: Path) -> None:
+    assert 0 == run("plugins", "trust", "mt5", "--file", file).exit_code
+
+    first, _, third, fourth = read_audit(tmp_path / "state" / "audit.log")
+    digest = hashlib.sha256(locked.read_bytes()).hexdigest()[:16]  # as run.begin states it
+    assert ("plugins.lock", "first look", "asked") == (first.act, first.why, first.result)
+    assert first.what.startswith(f"{locked} {digest}: + herald-trading ")
+    assert ("plugins.trust", "by hand", "done") == (fourth.act, fourth.why, fourth.result)
+    assert f"{locked} {digest}: nothing changed" == third.what
+
+
+def test_a_lock_that_cannot_be_recorded_is_not_written(locked: Path, file: Path, run: Run, tmp_path: Path) -> None:
+    log = (tmp_path / "state" / "audit.log").read_bytes()
+    locked.write_text("{}", encoding="utf-8")
+    break_log(tmp_path)
+
+    refused = run("plugins", "lock", file)
+
+    assert isinstance(refused.exception, AuditError)
+    assert "nothing was done, for it cannot be recorded: record 2 of" in str(refused.exception)
+    assert "is not what was written" in str(refused.exception)
+    assert "{}" == locked.read_text(encoding="utf-8")
+    done = run("plugins", "lock", file, "--unrecorded")
+    assert (0, True) == (done.exit_code, "herald: this is not recorded: record 2 of" in done.output)
+    assert read_lock(locked)[0].distributions
+    assert len(log.splitlines()) == len((tmp_path / "state" / "audit.log").read_bytes().splitlines())
+
+
+def test_a_lock_that_cannot_be_written_is_recorded_as_that(
+    locked: Path, file: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("herald.cli.trust.write_lock", full)
+
+    failed = run("plugins", "lock", file, "--unrecorded")
+
+    assert isinstance(failed.exception, OSError)
+    assert [("plugins.lock", "asked"), ("plugins.lock", "failed: [Errno 28] No space left on device")] == acts(tmp_path)[-2:]
+
+
+def test_a_lock_that_is_none_is_made_again_and_all_of_it_shown(locked: Path, file: Path, run: Run) -> None:
+    locked.write_text('{"format": 7}', encoding="utf-8")
+
+    again = run("plugins", "lock", file)
+
+    assert (0, True) == (again.exit_code, "all is listed as new, for the lock that is there cannot be believed" in again.output)
+    assert "+ herald-trading" in again.output
+
+
+def test_a_config_without_a_log_is_locked_without_one(file: Path, run: Run, tmp_path: Path) -> None:
+    file.write_text("[herald]\nmode = 'paper'\n", encoding="utf-8")
+
+    assert 0 == run("plugins", "lock", file).exit_code
+
+    assert not (tmp_path / "state").exists()
+
+
+def test_what_was_locked_behind_the_owners_back_is_not_signed_with_the_rest(locked: Path, file: Path, run: Run) -> None:
+    key = file.with_name("owner.pem")
+    public = run("plugins", "key", key).output
+    file.write_text(file.read_text(encoding="utf-8") + public, encoding="utf-8")
+    assert 0 == run("plugins", "lock", file, "--key", key).exit_code
+    locked.write_bytes(locked.read_bytes().replace(b'"distributions"', b' "distributions"'))  # by somebody without the key
+
+    trusted = run("plugins", "trust", "mt5", "--file", file, "--key", key)
+    wrong = run("plugins", "key", file.with_name("other.pem")) and run(
+        "plugins", "lock", file, "--key", file.with_name("other.pem")
+    )
+    relocked = run("plugins", "lock", file, "--key", key)
+
+    assert "the lock was changed after it was signed" in str(trusted.exception)
+    assert "is not the key that" in str(wrong.exception)
+    assert "+ herald-trading" in relocked.output  # all of it is shown again, and not called unchanged
+    assert 0 == relocked.exit_code
 
 
 def test_a_live_file_is_audited_of_its_own_accord(file: Path, run: Run, tmp_path: Path) -> None:
