@@ -5,17 +5,18 @@ from __future__ import annotations
 import copy
 import os
 import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from textwrap import dedent
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from click.testing import CliRunner
+
+from tests.forks import Forks
 
 CONFIG = """
 [herald]
@@ -679,36 +680,46 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def herald(project: Path, command: str, variables: Mapping[str, str] = MappingProxyType({})) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("HERALD_")}
-    environment |= {
-        "PYTHONPATH": str(project / "site"),
-        "NO_COLOR": "1",
-        "COLUMNS": "200",
-        "XDG_CACHE_HOME": str(project / "cache"),
-        "PYTHONIOENCODING": "utf-8",
-        **variables,
-    }
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "herald", *command.split()],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env=environment,
-        timeout=120,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    with closing(Forks(tmp_path_factory.mktemp("forks"))) as made:
+        yield made
+
+
+class Run(Protocol):
+    """The installed command, in a process of its own."""
+
+    def __call__(self, command: str, variables: Mapping[str, str] = ..., /) -> subprocess.CompletedProcess[str]:
+        """Return how it ended, and what it printed."""
+
+
+@pytest.fixture
+def herald(project: Path, forks: Forks) -> Run:
+    """Return what runs a command in the project."""
+
+    def run(command: str, variables: Mapping[str, str] = MappingProxyType({}), /) -> subprocess.CompletedProcess[str]:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("HERALD_")}
+        environment |= {
+            "PYTHONPATH": str(project / "site"),
+            "NO_COLOR": "1",
+            "COLUMNS": "200",
+            "XDG_CACHE_HOME": str(project / "cache"),
+            "PYTHONIOENCODING": "utf-8",
+            **variables,
+        }
+        return forks.run(command.split(), project, environment)
+
+    return run
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_bad_input_ends_in_a_clear_line(project: Path, name: str) -> None:
+def test_bad_input_ends_in_a_clear_line(project: Path, herald: Run, name: str) -> None:
     command, changes, code, words = CASES[name]
     for file, text in changes.items():
         (project / file).parent.mkdir(parents=True, exist_ok=True)
         (project / file).write_bytes(dedent(text).encode("utf-8", "surrogateescape"))
 
-    done = herald(project, command)
+    done = herald(command)
 
     assert code == done.returncode, done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
@@ -718,31 +729,31 @@ def test_bad_input_ends_in_a_clear_line(project: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", VARIABLES)
-def test_bad_variable_ends_in_a_clear_line(project: Path, name: str) -> None:
+def test_bad_variable_ends_in_a_clear_line(herald: Run, name: str) -> None:
     variables, words = VARIABLES[name]
 
-    done = herald(project, C, variables)
+    done = herald(C, variables)
 
     assert (4, "") == (done.returncode, done.stdout), done.stderr
     assert "Traceback" not in done.stderr
     assert [word for word in words if word not in done.stderr] == [], done.stderr
 
 
-def test_good_project_is_good(project: Path) -> None:
-    assert 0 == herald(project, C).returncode
-    assert 0 == herald(project, B).returncode
+def test_good_project_is_good(herald: Run) -> None:
+    assert 0 == herald(C).returncode
+    assert 0 == herald(B).returncode
 
 
 def test_there_are_enough_cases() -> None:
     assert len(CASES) >= 60
 
 
-def test_five_mistakes_are_listed_one_a_line(project: Path) -> None:
+def test_five_mistakes_are_listed_one_a_line(project: Path, herald: Run) -> None:
     text = CONFIG.replace("api = 1", "apy = 1").replace("symbol = ", "simbol = ").replace('"1h"', '"1 h"')
     text = text.replace("limit = 1.0", 'limit = "x"').replace("cash", "cahs")
     (project / "h.toml").write_text(text, encoding="utf-8")
 
-    done = herald(project, C)
+    done = herald(C)
 
     lines = done.stderr.splitlines()
     assert "herald: h.toml: 5 problems" == lines[0]
@@ -751,13 +762,13 @@ def test_five_mistakes_are_listed_one_a_line(project: Path) -> None:
     ]
 
 
-def test_failed_run_keeps_its_results_and_says_where(project: Path) -> None:
+def test_failed_run_keeps_its_results_and_says_where(project: Path, herald: Run) -> None:
     (project / "mine" / "sitter.py").write_text(
         plugin("    def on_bar(self, bar, ctx):\n        ctx.buy('EURUSD', 0.1) if bar.time % 7_200_000_000_000 else 1 / 0"),
         encoding="utf-8",
     )
 
-    done = herald(project, B)
+    done = herald(B)
 
     (folder,) = (project / "runs").iterdir()
     assert 1 == done.returncode
