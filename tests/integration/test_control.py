@@ -151,17 +151,18 @@ class Running:
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Running]:
-    """Run in *folder* on a broker of its own, until the end."""
+def started(folder: Path, more: str = "") -> Iterator[Running]:
+    """Run in *folder* on a broker of its own, with *more* in the config, until the end."""
     (folder / "once.py").write_text(STRATEGY, encoding="utf-8")
     with SimBroker.start(folder / "book.sqlite", mode="netting", tick_seconds=0.05) as broker:
         file = folder / "day.toml"
-        file.write_text(PAPER.format(address=broker.address), encoding="utf-8")
+        file.write_text(PAPER.format(address=broker.address) + more, encoding="utf-8")
         running = Running(file, broker.terms.token)
-        yield running
-        running.process.terminate()
-        running.process.wait(PATIENCE)
-        running.process.communicate()
+        try:
+            yield running
+        finally:
+            running.process.terminate()
+            running.process.communicate(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,21 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode, urlsplit
+from urllib.request import urlopen
 
 import pytest
 
+from tests.integration.test_control import Running, started
 from tests.measured import MeasuredRun, family, run_scripted
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +32,12 @@ SCRAPED = {"instance", "job", "le"}
 """Labels that Prometheus adds, and the one of histograms."""
 SERVERS = {"herald_control_streams", "herald_control_lost_events_total"}
 """What the control server measures of itself; see tests/unit/plugins/control."""
+SELDOM = {
+    *("herald_alerts_total", "herald_circuit_changes_total", "herald_connector_mtbf_seconds", "herald_connector_mttr_seconds"),
+    *("herald_denials_total", "herald_observers_muted_total", "herald_rejections_total", "herald_strategy_failures_total"),
+    "herald_trading_state_changes_total",
+}
+"""What a run has no value of before it happens."""
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +154,70 @@ def test_prometheus_takes_the_files(tmp_path: Path) -> None:
         command = ["promtool", "check", check, str(tmp_path / "monitoring" / file)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(shutil.which("prometheus") is None and not os.environ.get("CI"), reason="prometheus is not installed")
+@pytest.mark.skipif(sys.platform != "linux", reason="CI installs prometheus on Debian only")
+def test_a_prometheus_scrapes_a_run_evaluates_every_rule_and_answers_every_query(tmp_path: Path) -> None:
+    layers = ("health_monitor", "cache", "metrics", "retry", "circuit_breaker", "rate_limiter")
+    more = "\n[metrics]\n" + "".join(f'\n[[connectors.main.middleware]]\nuse = "{one}"\n' for one in layers)
+    with started(tmp_path, more) as running, prometheus(tmp_path / "monitoring", running) as ask:
+        running.wait(lambda: running.ask("/api/v1/positions")["positions"])
+        running.wait(lambda: ask("query", 'up{job="herald"} == 1')["result"])
+        # A rate needs two scrapes of a series, and an increase of a counter that is there from its first.
+        running.wait(lambda: ask("query", "sum(rate(herald_connector_calls_total[15s])) > 0")["result"])
+        told = [rule for group in ask("rules")["groups"] for rule in group["rules"]]
+        found = {place: ask("query", filled(query)) for place, query in queries().items() if "label_values" not in query}
+
+    assert {rule["name"]: (rule["health"], rule.get("lastError")) for rule in told} == dict.fromkeys(rules(), ("ok", None))
+    firing = {rule["name"] for rule in told if rule["state"] == "firing"}
+    assert firing <= {"HeraldNotTrading"}, firing
+    silent = {
+        name for place, one in found.items() if ".json" in place and not one["result"] for name in NAME.findall(queries()[place])
+    }
+    assert silent - SELDOM == set()
+
+
+@contextmanager
+def prometheus(folder: Path, running: Running) -> Iterator[Callable[..., Any]]:
+    """Let a Prometheus with the files of `monitoring/` scrape *running*; yield what asks it over its interface."""
+    shutil.copytree(MONITORING, folder)
+    key = running.herald("control keys add", "prometheus", "--role", "metrics")
+    (folder / "herald.key").write_text(re.search(r"hrld_\w+", key)[0], encoding="utf-8")  # type: ignore[index]
+    place = urlsplit(running.told["address"])
+    (folder / "targets" / "herald.yml").write_text(f'- targets: ["{place.netloc}"]\n', encoding="utf-8")
+    config = folder / "prometheus.yml"
+    config.write_text(config.read_text(encoding="utf-8").replace("_interval: 5s", "_interval: 1s"), encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
+
+    def ask(what: str, query: str = "") -> Any:
+        address = f"http://127.0.0.1:{port}/api/v1/{what}?{urlencode({'query': query} if query else {})}"
+        try:
+            with urlopen(address, timeout=30) as answer:
+                return json.load(answer)["data"]
+        except HTTPError as error:
+            if error.code == 503:  # it starts
+                raise
+            raise AssertionError(f"{query}: {error.read().decode()}") from error
+
+    try:
+        running.wait(lambda: ask("status/buildinfo"))
+        yield ask
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def filled(query: str) -> str:
+    """Return *query* as Grafana asks it: its variables replaced."""
+    return query.replace("$__rate_interval", "15s").replace("$instance", ".*")
 
 
 def test_the_dashboards_are_what_their_script_makes(tmp_path: Path) -> None:
