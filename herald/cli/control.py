@@ -397,7 +397,8 @@ class _Signals:
 
 def _program(command: Sequence[str]) -> list[str]:
     """Return *command* with this very Herald for the word ``herald``, wherever the search path leads."""
-    return [sys.executable, "-m", "herald", *command[1:]] if command[0] == "herald" else list(command)
+    # -P: what lies in the current folder, such as a msgspec.py, is not imported in place of what is installed.
+    return [sys.executable, "-P", "-m", "herald", *command[1:]] if command[0] == "herald" else list(command)
 
 
 def _open(

@@ -32,9 +32,13 @@ def import_plugin(found: Found, finder: LockedFinder | None = None) -> ModuleTyp
     """
     who = f"plugin {found.name!r} ({found.origin})"
     module, _, attribute = found.value.partition(":")
-    tops = finder.tops if finder is not None else {module.partition(".")[0], local_name(found.name)}
-    sys.meta_path[:] = [one for one in sys.meta_path if not (isinstance(one, LockedFinder) and one.tops & tops)]
+    name = module if found.path is None else local_name(found.name)
+    sys.meta_path[:] = [one for one in sys.meta_path if not (isinstance(one, LockedFinder) and _is_past(one, finder, name))]
     if finder is not None and finder.tops:
+        unchecked = finder.unchecked()
+        if unchecked:
+            what = f"{unchecked} was imported already, by something that did not ask the lock"
+            raise PluginError(f"{who} is not imported: {what}; let nothing import it before Herald does")
         sys.meta_path.insert(0, finder)
     try:
         if found.path is not None:
@@ -46,6 +50,11 @@ def import_plugin(found: Found, finder: LockedFinder | None = None) -> ModuleTyp
         raise
     except (Exception, SystemExit) as error:  # a plugin that ends the process must not end it unseen
         raise PluginError(f"{who} cannot be imported from {found.value}: {one_line(error)}") from error
+
+
+def _is_past(one: LockedFinder, finder: LockedFinder | None, name: str) -> bool:
+    """Return whether *one* is from an earlier import: of the same distribution, or of what is imported unlocked now."""
+    return one.answers(name) if finder is None else one.owner == finder.owner
 
 
 def _import_file(plugin: str, path: Path, finder: LockedFinder | None) -> ModuleType:

@@ -21,7 +21,7 @@ from herald.host.problems import in_file_order
 from herald.host.registry import Origin, Registry
 from herald.host.tables import Raw
 from herald.host.trust import open_lock
-from herald.host.uses import needs_lock, uses
+from herald.host.uses import named_plugins, needs_lock, uses
 from herald.model import Timeframe
 
 __all__ = ["EXTERNAL", "MANUAL", "Origin", "Plan", "Planned", "PlannedStrategy", "load_plan"]
@@ -152,8 +152,11 @@ class _Planner:
             what = "is false where real money is at stake: what is imported there must be what somebody locked"
             self.problems.append(Problem("plugins.require_lock", what, f"remove it; herald plugins lock {self.source}"))
         try:
-            self.registry.trust = open_lock(self.base / plugins.lock, plugins.lock_key, self.catalog)
-            return
+            self.registry.trust = trust = open_lock(self.base / plugins.lock, plugins.lock_key, self.catalog)
+            refused = trust.refused(named_plugins(self.config, self.catalog))
+            if not refused:
+                return
+            self.problems += [plugin_problem("plugins.lock", error) for error in refused]
         except NotFound as error:
             what = f"{error}: in {mode} mode only plugins that stand in a lock are imported"
             self.problems.append(Problem("plugins.lock", what, f"see what is installed, then: herald plugins lock {self.source}"))

@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder, SourceFileLoader, all_suffixes
 from importlib.metadata import Distribution, PackageNotFoundError
 from importlib.metadata import distribution as find_distribution
 from pathlib import Path
@@ -57,8 +57,17 @@ class Trust:
         """
         reason = self.reason(found)
         if reason:
-            raise PluginError(f"plugin {found.name!r} ({found.origin}) is not imported: {reason}")
+            raise _refusal(found, reason)
         return self._finders[key_of(found)]
+
+    def refused(self, named: Iterable[Found]) -> list[PluginError]:
+        """Return why those *named* may not be imported: of each distribution and each local plugin the first reason."""
+        reasons: dict[tuple[bool, str], PluginError] = {}
+        for found in named:
+            reason = "" if key_of(found) in reasons else self.reason(found)
+            if reason:
+                reasons[key_of(found)] = _refusal(found, reason)
+        return list(reasons.values())
 
     def reason(self, found: Found) -> str:
         """Return why *found* must not be imported; empty where it may."""
@@ -76,19 +85,17 @@ class Trust:
 
     def _compare(self, found: Found, locked: Locked) -> str:
         try:
-            now, places = _measured(found)
+            now, places, tops = _measured(found)
         except PluginError as error:
             return str(error)
         what = difference(locked, now)
         if not what:
-            tops = {local_name(found.name)} if now.kind == "local" else set() if canonical(now.name) == OWN else _tops(now)
-            self._finders[key_of(found)] = LockedFinder(
-                tops, {path: now.files[name] for name, path in places.items() if name in now.files}
-            )
+            known = {path: now.files[name] for name, path in places.items() if name in now.files}
+            self._finders[key_of(found)] = LockedFinder(key_of(found), () if canonical(now.name) == OWN else tops, known)
             return ""
         elsewhere = self._lock.elsewhere()
-        hint = f"{elsewhere}: herald plugins lock" if elsewhere else f"if you know why: herald plugins trust {found.name}"
-        return f"{what}; {hint}"
+        remedy = "herald plugins lock" if elsewhere or canonical(now.name) == OWN else f"herald plugins trust {found.name}"
+        return f"{what}; {elsewhere or 'if you know why'}: {remedy}"
 
     def _stranger(self, found: Found) -> str:
         known = [one for locked in self._lock.distributions for one in (*locked.entry_points, *_named(locked))]
@@ -97,6 +104,10 @@ class Trust:
         if alike:
             return f"it is not in {self._name}, and its name is like {alike}; uninstall it if it is not what you meant to install"
         return f"it is not in {self._name}; if you trust it: herald plugins trust {found.name}"
+
+
+def _refusal(found: Found, reason: str) -> PluginError:
+    return PluginError(f"plugin {found.name!r} ({found.origin}) is not imported: {reason}")
 
 
 def _named(locked: Locked) -> list[str]:
@@ -130,7 +141,7 @@ def measure(found: Found) -> Locked:
     Raises:
         PluginError: Its files cannot be found or read, or are not those that its RECORD states.
     """
-    now, places = _measured(found)
+    now, places, _ = _measured(found)
     if found.path is None:
         _check_record(now, places, found)
     return now
@@ -161,15 +172,15 @@ def _list(names: Sequence[str], word: str) -> str:
     return f"{shown}{more} {'was' if len(names) == 1 else 'were'} {word}"
 
 
-def _measured(found: Found) -> tuple[Locked, dict[str, Path]]:
-    """Return what *found* belongs to as it is now, and where every file of it is."""
+def _measured(found: Found) -> tuple[Locked, dict[str, Path], set[str]]:
+    """Return what *found* belongs to as it is now, where every file of it is, and the modules that are its own."""
     if found.path is not None:
         places = _local_files(found.path)
         digests = _digests(places)
         named = Locked(
             name=found.name, version="", kind="local", entry_points={found.name: found.path.name}, record="", files=digests
         )
-        return named, places
+        return named, places, {local_name(found.name)}
     try:
         distribution = find_distribution(found.distribution)
     except PackageNotFoundError as error:
@@ -178,9 +189,11 @@ def _measured(found: Found) -> tuple[Locked, dict[str, Path]]:
     base = Path(str(distribution.locate_file(""))).resolve()
     places = _recorded_files(distribution)
     editable = _is_editable(distribution)
-    for module in entries.values():
-        for path, name in _package_files(module.partition(":")[0], base):
-            places[name] = path
+    tops = _modules(places)
+    for name, spec in dict(_located(value.partition(":")[0]) for value in entries.values()).items():
+        tops.add(name)
+        for path, file in _package_files(name, spec, base):
+            places[file] = path
             editable = editable or base not in path.parents
     record = _record(distribution)
     digests = _digests(places)
@@ -192,7 +205,7 @@ def _measured(found: Found) -> tuple[Locked, dict[str, Path]]:
         record="" if record is None or editable else hashlib.sha256(record.encode()).hexdigest(),
         files=digests,
     )
-    return now, places
+    return now, places, tops
 
 
 def _record(distribution: Distribution) -> str | None:
@@ -224,15 +237,30 @@ def _counts(path: Path) -> bool:
     return "__pycache__" not in path.parts
 
 
-def _package_files(module: str, base: Path) -> Iterator[tuple[Path, str]]:
-    """Yield (path, name) of every file from which *module* and its package could be imported.
+def _modules(names: Iterable[str]) -> set[str]:
+    """Return the modules that files of these names are: of a package itself alone, of a namespace what is in it."""
+    parts = {}
+    for name in names:
+        suffix = next((one for one in all_suffixes() if name.endswith(one)), None)
+        if suffix is not None:
+            parts[tuple(name.removesuffix(suffix).split("/"))] = name
+    packages = {one[:-1] for one in parts if one[-1] == "__init__"}
+    found = set()
+    for one in parts:
+        outermost = next((one[:depth] for depth in range(1, len(one)) if one[:depth] in packages), one)
+        if all(part.isidentifier() for part in outermost):
+            found.add(".".join(outermost))
+    return found
+
+
+def _package_files(name: str, spec: ModuleSpec | None, base: Path) -> Iterator[tuple[Path, str]]:
+    """Yield (path, name) of every file from which the module or package *name* could be imported.
 
     Raises:
         PluginError: It cannot be found, or is not in files.
     """
-    name, spec = _located(module)
     if spec is None or not (spec.has_location or spec.submodule_search_locations):
-        raise PluginError(f"its module {module!r} is nowhere to be found; install it again")
+        raise PluginError(f"its module {name!r} is nowhere to be found; install it again")
     folders = [Path(one).resolve() for one in spec.submodule_search_locations or ()]
     if not folders and spec.origin is not None:
         path = Path(spec.origin).resolve()
@@ -332,26 +360,40 @@ def local_name(plugin: str) -> str:
     return f"herald_local_{plugin}"
 
 
-def _tops(locked: Locked) -> set[str]:
-    """Return the packages whose every module must stand in the lock."""
-    return {_located(module.partition(":")[0])[0] for module in locked.entry_points.values()}
-
-
 class LockedFinder:
     """Finds the modules of one trusted distribution, and refuses those of its packages that are not in the lock.
 
     Attributes:
-        tops: The packages it answers for; none for Herald's own.
+        owner: The `Locked.key` of the distribution.
+        tops: The modules and packages it answers for; none for Herald's own.
     """
 
-    def __init__(self, tops: Iterable[str], files: Mapping[Path, str]) -> None:
-        """Answer for the packages *tops*, whose files have the hashes *files*."""
+    def __init__(self, owner: tuple[bool, str], tops: Iterable[str], files: Mapping[Path, str]) -> None:
+        """Answer for *tops*, the modules and packages of *owner*, whose files have the hashes *files*."""
+        self.owner = owner
         self.tops = frozenset(tops)
         self._files = files
 
+    def answers(self, name: str) -> bool:
+        """Return whether module *name* is one of those, or in one, or a namespace that one is in: that must hold no code."""
+        return any(name == top or name.startswith(f"{top}.") or top.startswith(f"{name}.") for top in self.tops)
+
+    def unchecked(self) -> str:
+        """Return a module that was imported already, and not as it stands in the lock; empty where there is none."""
+        for name, module in list(sys.modules.items()):
+            spec = getattr(module, "__spec__", None)
+            if not self.answers(name) or (spec is not None and spec.origin is None):
+                continue
+            digest = None if spec is None else self._files.get(Path(str(spec.origin)).resolve())
+            loader = None if spec is None else spec.loader
+            is_right = loader.digest == digest if isinstance(loader, _Loader) else isinstance(loader, ExtensionFileLoader)
+            if digest is None or not is_right:
+                return name
+        return ""
+
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Return where module *name* is, with a loader that compares its hash; None for the modules of others."""
-        if not any(name == top or name.startswith(f"{top}.") for top in self.tops):
+        if not self.answers(name):
             return None
         spec = None
         for finder in sys.meta_path:
@@ -384,11 +426,11 @@ class _Loader(SourceFileLoader):
 
     def __init__(self, name: str, path: str, digest: str) -> None:
         super().__init__(name, path)
-        self._digest = digest
+        self.digest = digest
 
     def get_code(self, fullname: str) -> CodeType:
         data = self.get_data(self.path)
-        if hashlib.sha256(data).hexdigest() != self._digest:
+        if hashlib.sha256(data).hexdigest() != self.digest:
             raise ImportError(f"{self.path!r} was changed after it was checked")
         code: CodeType = self.source_to_code(data, self.path)
         return code

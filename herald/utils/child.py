@@ -232,7 +232,7 @@ class ChildProcess:
         else:
             options["process_group"] = 0
         process = subprocess.Popen(  # noqa: S603 - this Python and a module of Herald's, and no shell
-            [sys.executable, "-m", self._module],
+            [sys.executable, "-P", "-m", self._module],  # nothing from the current folder
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,58 @@ def test_hostile_wheels_are_refused_and_never_run(desk: Desk) -> None:
 
     assert good == (desk.folder / "plugins.lock").read_bytes()  # nothing that was refused got into the lock
     assert not desk.canary.exists()
+
+
+@pytest.mark.long
+def test_nothing_unlisted_gets_in_by_another_door(desk: Desk) -> None:
+    desk.put(desk.wheel())
+    assert 0 == desk.herald("plugins", "lock").returncode
+    evil = f"open({str(desk.canary)!r}, 'w').close()\n"
+    (desk.folder / "herald_evil.py").write_text(evil, encoding="utf-8")  # in the current folder
+
+    for use in ("herald_evil", "herald_evil:Holder", "./herald_evil.py", "os:system", "holder:Holder", "holder_mod"):
+        desk.write(use)
+        desk.refused("strategies.trend.use: ")
+    desk.write(keys='load = ["herald_evil"]')
+    desk.refused("plugins.load")
+    desk.write("herald_evil", keys='paths = ["."]')  # a file that is a plugin by its place
+    desk.refused("plugin 'herald_evil'")
+    desk.refused("it is not in plugins.lock; if you trust it: herald plugins trust herald_evil")
+
+    for entries in ("holder = herald_evil", "holder = holder_mod:Holder"):  # the entry point of a locked wheel is moved
+        desk.write()
+        desk.put(desk.wheel())
+        (desk.site / "herald_evil.py").write_text(evil, encoding="utf-8")
+        (desk.site / "herald_holder-1.2.dist-info" / "entry_points.txt").write_text(f"[herald.v1]\n{entries}\n", encoding="utf-8")
+        desk.refused("entry_points.txt was changed")
+
+    desk.put(desk.wheel())
+    install(desk.wheel("herald-stranger", plugin="holder", evil=True), desk.site)  # claims the name of a locked plugin
+    desk.refused("plugin name 'holder' is claimed by")
+
+
+def test_a_lock_from_elsewhere_is_one_line_with_the_remedy(desk: Desk) -> None:
+    desk.put(desk.wheel())
+    assert 0 == desk.herald("plugins", "lock").returncode
+    path = desk.folder / "plugins.lock"
+    lock = json.loads(path.read_text(encoding="utf-8"))
+    lock["platform"], lock["python"] = "macosx-14-arm64", "3.12"
+    (mine,) = [one for one in lock["distributions"] if one["name"] == "herald-holder"]
+    mine["files"]["holder_fast.cpython-312-darwin.so"] = "0" * 64  # what is compiled is another file there
+    path.write_text(json.dumps(lock), encoding="utf-8")
+
+    done = desk.herald("plan", "herald.toml")
+
+    assert 4 == done.returncode
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if "herald-trading" not in line] == [
+        "herald: herald.toml: 1 problem" if len(lines) == 2 else "herald: herald.toml: 2 problems",
+        "  plugins.lock: plugin 'holder' (herald-holder 1.2) is not imported: holder_fast.cpython-312-darwin.so was removed; it was"
+        f" made for Python 3.12 on macosx-14-arm64, this is Python {sys.version_info.major}.{sys.version_info.minor} on"
+        f" {sysconfig.get_platform()}: herald plugins lock",
+    ]
+    assert 0 == desk.herald("plugins", "lock").returncode
+    assert 0 == desk.herald("plan", "herald.toml").returncode
 
 
 def test_a_lock_must_be_signed_where_the_config_names_a_key(desk: Desk) -> None:

@@ -232,6 +232,88 @@ def test_cached_bytecode_that_says_something_else_is_not_run(site: Path, tmp_pat
     assert canary.exists()
 
 
+def put_files(site: Path, module: str, files: dict[str, str]) -> Found:
+    """Install a distribution whose plugin ``holder`` is *module*, with other files of its own."""
+    install(make_wheel(site.parent, "herald-holder", "1.2", files, {"holder": module}), site)
+    importlib.invalidate_caches()
+    return discover().find("holder")
+
+
+def hostile(folder: Path, name: str, canary: Path) -> None:
+    """Write a module that leaves a file the moment it is imported."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(f"open({str(canary)!r}, 'w').close()\n", encoding="utf-8")
+    importlib.invalidate_caches()
+
+
+def test_every_module_of_a_locked_wheel_is_guarded_and_not_only_its_plugin(site: Path, tmp_path: Path) -> None:
+    found = put_files(
+        site, "holder_mod", {"holder_mod.py": source("holder", more="import holder_core"), "holder_core.py": "", "it's.py": ""}
+    )
+    trusted = trust(found)
+    hostile(tmp_path / "earlier", "holder_core.py", tmp_path / "canary")
+    sys.path.insert(0, str(tmp_path / "earlier"))
+
+    with pytest.raises(
+        PluginError, match=r"holder_core would come from .*earlier/holder_core.py', which is not in the plugin lock"
+    ):
+        load(found, trusted)
+    assert not (tmp_path / "canary").exists()
+    sys.path.remove(str(tmp_path / "earlier"))
+    importlib.invalidate_caches()
+    assert load(found, trusted).herald_strategies
+
+
+def test_a_plugin_in_a_namespace_runs_and_the_namespace_gets_no_code(site: Path, tmp_path: Path) -> None:
+    files = {"shared/holder_mod/__init__.py": source("holder"), "shared/holder_mod/part.py": "VALUE = 7\n"}
+    found = put_files(site, "shared.holder_mod", files)
+    finder = trust(found).check(found)
+    assert {"shared.holder_mod"} == finder.tops
+    hostile(tmp_path / "earlier" / "shared", "__init__.py", tmp_path / "canary")  # after the check, before the import
+    sys.path.insert(0, str(tmp_path / "earlier"))
+
+    with pytest.raises(PluginError, match="shared would come from .*__init__.py', which is not in the plugin lock"):
+        import_plugin(found, finder)
+    assert "was added" in trust_again(found, site)
+    assert not (tmp_path / "canary").exists()
+    sys.path.remove(str(tmp_path / "earlier"))
+    importlib.invalidate_caches()
+    import_plugin(found, finder)
+    assert 7 == importlib.import_module("shared.holder_mod.part").VALUE
+
+
+def trust_again(found: Found, site: Path) -> str:
+    """Return what a new check says, by a lock of the files as they are in *site* alone."""
+    path, sys.path[:] = sys.path[:], [str(site), *(one for one in sys.path if "earlier" not in one)]
+    importlib.invalidate_caches()
+    lock = Lock.here([measure(found)])
+    sys.path[:] = path
+    importlib.invalidate_caches()
+    return Trust(lock, "plugins.lock", discover()).reason(found)
+
+
+def test_what_was_imported_before_it_was_checked_is_refused(site: Path) -> None:
+    found = put(site, part="")
+    importlib.import_module("holder_mod.part")
+    trusted = trust(found)
+
+    with pytest.raises(PluginError, match=r"holder_mod(\.part)? was imported already, by something that did not ask the lock"):
+        load(found, trusted)
+    for name in ("holder_mod", "holder_mod.part"):
+        del sys.modules[name]
+    assert load(found, trusted) is load(found, trust(found))  # twice through the lock is fine
+
+
+def test_one_distribution_does_not_lift_the_guard_of_another(site: Path) -> None:
+    one, other = put(site), put(site, name="quite-different", plugin="other")
+    trusted = trust(one, other)
+
+    load(one, trusted)
+    load(other, trusted)
+
+    assert [other.distribution, one.distribution] == [item.owner[1] for item in sys.meta_path if isinstance(item, LockedFinder)]
+
+
 def test_a_local_plugin_is_locked_too(tmp_path: Path, site: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()

@@ -114,7 +114,7 @@ def test_it_gets_no_variable_that_might_be_a_password_and_nothing_on_its_command
     _, heard = start(b"environment", b"arguments")
 
     assert set(ast.literal_eval(heard.frames.get(timeout=20)[5:].decode())) <= {*plain_environment(), "LC_CTYPE"}
-    assert ast.literal_eval(heard.frames.get(timeout=20)[5:].decode())[1:] == ["-m", "a_helper"]
+    assert ast.literal_eval(heard.frames.get(timeout=20)[5:].decode())[1:] == ["-P", "-m", "a_helper"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the system tells priorities another way there")
