@@ -30,6 +30,7 @@ _REQUIRED = {"strategy": ("symbols", "timeframe")}
 _TEXTS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 _WORDS: dict[str, dict[str, Any]] = {
     "use": {"type": "string"},
+    "encrypted": {"type": "string", "description": "Name of the secret that holds the other keys of this table, in TOML."},
     "name": {"type": "string", "description": "Name of this entry, instead of its number."},
     "format": {"type": "string", "description": "Data format of the files, where it cannot be told from them."},
     "poll_seconds": {"type": "number", "exclusiveMinimum": 0, "default": 0.25, "description": "Between two polls."},
@@ -112,7 +113,11 @@ def _entry(kind: str, registry: Registry, definitions: dict[str, Any]) -> dict[s
         # Herald's own keys stand beside the component's, so the component alone cannot forbid the others.
         settings.pop("additionalProperties", None)
         settings["description"] = one.component.summary
-        choices.append({"if": {"properties": {"use": {"const": one.full_name}}, "required": ["use"]}, "then": settings})
+        chosen = {"properties": {"use": {"const": one.full_name}}, "required": ["use"]}
+        required = settings.pop("required", [])
+        choices.append({"if": chosen, "then": settings})
+        if required:  # unless it may stand in the encrypted part
+            choices.append({"if": chosen | {"not": {"required": ["encrypted"]}}, "then": {"required": required}})
     own = {word: _WORDS[word] for word in sorted(HOST_WORDS[kind])}
     own["use"] = {"type": "string", "description": f"Which {kind} it is.", "examples": names}
     return {"type": "object", "required": ["use", *_REQUIRED.get(kind, ())], "properties": own, "allOf": choices}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import asdict
+from typing import Any
 
 import click
 
 from herald.cli import exit_code
 from herald.errors import ConfigError
 from herald.host.plan import Plan, load_plan
+from herald.host.secrets import keeper_of, wanted
 
 __all__ = ["check", "plan"]
 
@@ -50,6 +53,30 @@ def _count(number: int, one: str, many: str) -> str:
 @click.argument("file", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(file: str, as_json: bool) -> None:
-    """Show what FILE would run: every component, its order and its settings."""
+    """Show what FILE would run: every component, its order and its settings, and which source has each secret."""
     found = _load(file)
-    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.describe())
+    with redirect_stdout(sys.stderr):
+        answers = list(_answers(found))
+    if as_json:
+        click.echo(json.dumps(found.to_dict() | {"answers": answers}, indent=2))
+        return
+    click.echo(found.describe())
+    for one in answers:
+        asked = ", ".join(one["asked"]) or "there is none to ask"
+        says = one["answers"] or one["error"] or f"no source has it: {asked}"
+        click.echo(f"secret   {one['secret']}, for {', '.join(one['for'])}: {says}")
+
+
+def _answers(plan: Plan) -> Iterator[dict[str, Any]]:
+    """Yield which source has each secret that *plan* needs; where none does, which were asked. No value is in it."""
+    keeper = keeper_of(plan.source, plan.secrets, plan.base)
+    for (name, among), places in wanted(plan).items():
+        asked: list[str] = []
+        answering = error = None
+        for source, says in keeper.survey(name, among):
+            asked.append(source)
+            if says is True:
+                answering = source
+                break
+            error = f"{source}: {says}" if says else None
+        yield {"secret": name, "for": places, "answers": answering, "asked": asked, "error": error}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from herald.clock import DAY, WallClock, format_time, parse_time
-from herald.errors import AuditError, ConfigError, HeraldError, NotFound, SecretError
+from herald.errors import NotFound, SecretError
 
 if TYPE_CHECKING:
     from herald.utils.vault import Vault, VaultKey
@@ -25,6 +26,7 @@ _SHORTEST = 12
 _SOON_DAYS = 14
 _LARGEST_ENV = 1_000_000
 _CONFIG = "herald.toml"
+_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
 
 
@@ -48,6 +50,13 @@ def _opened(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+_kdf = click.option(
+    "--kdf",
+    type=click.Choice(["argon2id", "scrypt"]),
+    help="How a key is made of the new pass-phrase.  [default: argon2id where this machine has it]",
+)
+
+
 def _audited(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add what says where a change is recorded."""
     for option in (
@@ -65,52 +74,54 @@ def _audited(function: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def _recorded(act: str, vault: Path, what: str, config: Path | None, *, unrecorded: bool) -> Iterator[None]:
     """Change a vault after that is in the audit log of the config, where it has one."""
-    from herald.cli.control import recorded, state_folder
+    from herald.cli.control import recorded, recorded_unless, state_folder
 
     file = vault.parent / _CONFIG if config is None else config
     if config is None and not file.exists():
         yield
         return
-    started = False
-    try:
-        with recorded(state_folder(file), file, f"secrets.{act}", f"{vault}: {what}" if what else str(vault), "by hand"):
-            started = True
-            yield
-        return
-    except HeraldError as error:
-        if started:
-            raise
-        if not unrecorded:
-            hint = "--unrecorded does it all the same, as when the key of the log is kept in this vault"
-            raise AuditError(f"nothing was done, for it cannot be recorded: {_told(error)}; {hint}") from error
-        click.echo(f"herald: this is not recorded: {_told(error)}", err=True)
-    yield
+    scope = f"{vault}: {what}" if what else str(vault)
+    hint = "does it all the same, as when the key of the log is kept in this vault"
+    with recorded_unless(unrecorded, hint, lambda: recorded(state_folder(file), file, f"secrets.{act}", scope, "by hand")):
+        yield
 
 
 @secrets.command()
 @click.option("--vault", type=click.Path(path_type=Path), default=Path("herald.vault"), show_default=True, help="The vault.")
 @click.option("--key-file", type=click.Path(path_type=Path), help="Open it with a key, which is written to this new file.")
 @click.option("--passphrase-file", type=click.Path(path_type=Path), help="Open it with the pass-phrase in this file.")
+@_kdf
 @_audited
-def init(vault: Path, key_file: Path | None, passphrase_file: Path | None, config: Path | None, unrecorded: bool) -> None:
+def init(
+    vault: Path,
+    key_file: Path | None,
+    passphrase_file: Path | None,
+    kdf: Literal["argon2id", "scrypt"] | None,
+    config: Path | None,
+    unrecorded: bool,
+) -> None:
     """Make an empty vault."""
     from herald.utils.vault import Vault
 
     if vault.exists():
         raise SecretError(f"{str(vault)!r} is there already, and a vault is never overwritten; name another with --vault")
     with _recorded("init", vault, "", config, unrecorded=unrecorded):
-        Vault.create(vault, _new_key(key_file, passphrase_file))
+        Vault.create(vault, _new_key(key_file, passphrase_file, kdf))
     opener = f"the key in {key_file}" if key_file else "that pass-phrase"
     click.echo(f"{vault} is opened with {opener}; keep a copy of both, apart from each other: without it nothing can be read")
 
 
 @secrets.command("set")
 @click.argument("name")
+@click.option(
+    "--section", is_flag=True, help='It is a table in TOML, for encrypted = "NAME" in a config; keys are asked for, too.'
+)
 @click.option("--expires", metavar="DATE", help="When it should have been replaced; `doctor` warns two weeks before.")
 @_opened
 @_audited
 def set_(
     name: str,
+    section: bool,
     expires: str | None,
     vault: Path,
     passphrase_file: tuple[Path, ...],
@@ -118,16 +129,21 @@ def set_(
     config: Path | None,
     unrecorded: bool,
 ) -> None:
-    """Keep a value under NAME: it is asked for without being shown, or read from standard input up to the end."""
+    """Keep a value under NAME: it is asked for without being shown, or read from standard input up to the end.
+
+    With --section it is the table of a config that says encrypted = "NAME": lines such as token = "..." and timeout = 5.
+    """
     try:
         end = None if expires is None else parse_time(expires)
     except ValueError as error:
         raise click.UsageError(f"--expires: {error}") from error
     opened = _open(vault, passphrase_file, key_file)
     if _is_terminal():
-        value = _ask(f"Value of {name}", confirm=True)
+        value = _ask_section() if section else _ask(f"Value of {name}", confirm=True)
     else:
         value = sys.stdin.read(1_000_000).removesuffix("\n").removesuffix("\r")
+    if section:
+        _check_section(name, value)
     with _recorded("set", vault, name, config, unrecorded=unrecorded):
         opened.set(name, value, end)
     click.echo(f"{name} is kept, version {opened.info(name).version}")
@@ -179,12 +195,14 @@ def remove(
 @secrets.command()
 @click.option("--new-key-file", type=click.Path(path_type=Path), help="Open it with a key, which is written to this new file.")
 @click.option("--new-passphrase-file", type=click.Path(path_type=Path), help="Open it with the pass-phrase in this file.")
+@_kdf
 @click.option("--finish", is_flag=True, help="Let only the newest key open it from now on.")
 @_opened
 @_audited
 def rotate(
     new_key_file: Path | None,
     new_passphrase_file: Path | None,
+    kdf: Literal["argon2id", "scrypt"] | None,
     finish: bool,
     vault: Path,
     passphrase_file: tuple[Path, ...],
@@ -193,7 +211,7 @@ def rotate(
     unrecorded: bool,
 ) -> None:
     """Let a new key or pass-phrase open the vault, beside the old one until --finish."""
-    if finish and (new_key_file or new_passphrase_file):
+    if finish and (new_key_file or new_passphrase_file or kdf):
         raise click.UsageError("--finish takes no new key; open the vault with the new one")
     opened = _open(vault, passphrase_file, key_file)
     if finish:
@@ -204,7 +222,7 @@ def rotate(
     if len(opened.keys) > 1:
         raise SecretError(f"two keys open the vault {str(vault)!r} already; first: herald secrets rotate --finish")
     with _recorded("rotate", vault, "", config, unrecorded=unrecorded):
-        opened.add_key(_new_key(new_key_file, new_passphrase_file))
+        opened.add_key(_new_key(new_key_file, new_passphrase_file, kdf))
     click.echo("both keys open it now; give the new one to all that read it, then: herald secrets rotate --finish")
 
 
@@ -240,6 +258,7 @@ def import_(
 @click.argument("names", nargs=-1)
 @click.option("--new-key-file", type=click.Path(path_type=Path), help="Open OUT with a key, which is written to this new file.")
 @click.option("--new-passphrase-file", type=click.Path(path_type=Path), help="Open OUT with the pass-phrase in this file.")
+@_kdf
 @_opened
 @_audited
 def export(
@@ -247,6 +266,7 @@ def export(
     names: tuple[str, ...],
     new_key_file: Path | None,
     new_passphrase_file: Path | None,
+    kdf: Literal["argon2id", "scrypt"] | None,
     vault: Path,
     passphrase_file: tuple[Path, ...],
     key_file: tuple[Path, ...],
@@ -262,7 +282,7 @@ def export(
     if out.exists():
         raise SecretError(f"{str(out)!r} is there already, and a vault is never overwritten; name another file")
     with _recorded("export", vault, f"to {out}: {', '.join(chosen)}", config, unrecorded=unrecorded):
-        copy = Vault.create(out, _new_key(new_key_file, new_passphrase_file))
+        copy = Vault.create(out, _new_key(new_key_file, new_passphrase_file, kdf))
         try:
             for end in dict.fromkeys(end for _, end in values.values()):
                 copy.update({name: value for name, (value, own) in values.items() if own == end}, end)
@@ -288,7 +308,7 @@ def doctor(file: Path | None, vault: Path, passphrase_file: tuple[Path, ...], ke
     now, findings = WallClock().now(), []
     click.echo("file     whole, and for its owner alone")
     for ident, kdf, made in opened.keys:
-        kind = "a pass-phrase (scrypt)" if kdf == "scrypt" else "a key file"
+        kind = "a key file" if kdf == "key" else f"a pass-phrase ({kdf})"
         click.echo(f"key      {ident}, {kind}, since {format_time(made)[:10]}")
     if len(opened.keys) > 1:
         findings.append("two keys open the vault; when nobody needs the old one: herald secrets rotate --finish")
@@ -305,40 +325,16 @@ def doctor(file: Path | None, vault: Path, passphrase_file: tuple[Path, ...], ke
         raise click.exceptions.Exit(_FAILED)
 
 
-def _told(error: HeraldError) -> str:
-    """Return an error in one line; of several problems the first."""
-    if isinstance(error, ConfigError):
-        return f"{error.source}: {error.problems[0]}"
-    return str(error)
-
-
 def _doctor_of(file: Path) -> None:
     """Tell of every secret that the config *file* needs which source answers."""
-    import random
-
-    from herald.clock import WallClock
-    from herald.components import Services
-    from herald.host.hookspecs import COLLECTED
     from herald.host.plan import load_plan
-    from herald.host.secrets import SecretKeeper, needed
+    from herald.host.secrets import keeper_of, wanted
 
     plan = load_plan(file)
-    clock, names = WallClock(), [part.name for part in plan.secrets]
-    keeper = SecretKeeper(
-        plan.source,
-        plan.secrets,
-        lambda one, own: one.component.build(own, Services(one.name, clock, random.Random(0), base=plan.base)),
-    )
-    wanted: dict[tuple[str, int | None], list[str]] = {}
-    for kind in COLLECTED.values():
-        for part in plan.chosen(kind):
-            # A source is opened with what those above it answer.
-            among = names.index(part.name) if kind == "secret source" else None
-            for name, place in needed(part.settings, part.name):
-                wanted.setdefault((name, among), []).append(place)
+    keeper, needed = keeper_of(plan.source, plan.secrets, plan.base), wanted(plan)
     missing = []
-    for (name, among), places in wanted.items():
-        click.echo(f"{name}, for {', '.join(dict.fromkeys(places))}")
+    for (name, among), places in needed.items():
+        click.echo(f"{name}, for {', '.join(places)}")
         is_found = False
         for place, says in keeper.survey(name, among):
             word = says if isinstance(says, str) else "no" if not says else "answers" if not is_found else "has it, too"
@@ -348,8 +344,8 @@ def _doctor_of(file: Path) -> None:
                 break
         if not is_found:
             missing.append(name)
-            click.echo(f"  to do: herald secrets set {name}" if names else "  to do: add [[secrets]]; see docs/secrets.md")
-    click.echo(f"{len(wanted)} needed, {len(missing)} without an answer")
+            click.echo(f"  to do: herald secrets set {name}" if plan.secrets else "  to do: add [[secrets]]; see docs/secrets.md")
+    click.echo(f"{len(needed)} needed, {len(missing)} without an answer")
     if missing:
         raise click.exceptions.Exit(_FAILED)
 
@@ -367,17 +363,19 @@ def _open(vault: Path, passphrase_files: tuple[Path, ...], key_files: tuple[Path
     return Vault(vault, *(keys or [VaultKey.from_passphrase(_ask(f"Pass-phrase of {vault}"))]))
 
 
-def _new_key(key_file: Path | None, passphrase_file: Path | None) -> VaultKey:
+def _new_key(key_file: Path | None, passphrase_file: Path | None, kdf: Literal["argon2id", "scrypt"] | None) -> VaultKey:
     from herald.utils.vault import VaultKey, make_key_file
 
     if key_file is not None and passphrase_file is not None:
         raise click.UsageError("a key file or a pass-phrase file, not both")
+    if key_file is not None and kdf is not None:
+        raise click.UsageError("--kdf is for a pass-phrase; the key in a key file is random already, leave it out")
     if key_file is not None:
         return make_key_file(key_file)
     phrase = _ask("New pass-phrase", confirm=True) if passphrase_file is None else _phrase_in(passphrase_file)
     if len(phrase) < _SHORTEST:
         raise SecretError(f"the new pass-phrase has {len(phrase)} characters; take at least {_SHORTEST}, several words are best")
-    return VaultKey.from_passphrase(phrase)
+    return VaultKey.from_passphrase(phrase, kdf)
 
 
 def _phrase_in(file: Path) -> str:
@@ -394,6 +392,32 @@ def _ask(what: str, *, confirm: bool = False) -> str:
         raise click.UsageError(f"{what}: there is nobody to ask; state --passphrase-file or --key-file")
     answer: str = click.prompt(what, hide_input=True, confirmation_prompt=confirm, err=True)
     return answer
+
+
+def _ask_section() -> str:
+    """Return a table in TOML, of keys and values that are asked for one by one.
+
+    As in a variable of the environment a value is text, which the settings turn into what they need, unless it begins
+    with ``[`` or ``{``.
+    """
+    lines: dict[str, str] = {}
+    while key := click.prompt("Key, or nothing at the end", default="", show_default=False, err=True):
+        if not _KEY.fullmatch(key) or key in lines:
+            click.echo(f"{key!r} is {'there already' if key in lines else 'no key; use letters, digits, _ and -'}", err=True)
+            continue
+        value = _ask(f"Value of {key}", confirm=True)
+        text = value if value.startswith(("[", "{")) else json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        lines[key] = f"{key} = {text}"
+    return "\n".join(lines.values())
+
+
+def _check_section(name: str, text: str) -> None:
+    from herald.host.encrypted import parse_section
+
+    try:
+        parse_section(text)
+    except ValueError as error:
+        raise SecretError(f"what should be the table {name} {error}; write KEY = VALUE lines, nothing was kept") from None
 
 
 def _is_terminal() -> bool:

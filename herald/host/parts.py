@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
 from herald.errors import PluginError, Problem
+from herald.host.encrypted import Section, protect_section
 from herald.host.planned import Planned
 from herald.host.problems import to_problems
 from herald.host.registry import HOST_WORDS, Registry
@@ -23,11 +25,27 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 class Parts:
     """Looks up components and checks their tables; what is wrong is added to the problems."""
 
-    def __init__(self, registry: Registry, problems: list[Problem], variables: Collection[str] = ()) -> None:
-        """Look components up in *registry* and add what is wrong to *problems*; *variables* set these places, not the file."""
+    def __init__(
+        self,
+        registry: Registry,
+        problems: list[Problem],
+        variables: Collection[str] = (),
+        raw: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """Make parts.
+
+        Args:
+            registry: Where components are looked up.
+            problems: What is wrong is added to them.
+            variables: Places that they set, not the file.
+            raw: Every table as the file states it.
+        """
         self._registry = registry
         self._problems = problems
         self._variables = variables
+        self._readable = frozenset(_texts(raw))
+        self.sections: Mapping[str, Section] = {}
+        """What stood encrypted, by the place of its table."""
 
     def part(self, kind: str, where: str, table: Mapping[str, Any], name: str = "") -> Planned[Any] | None:
         """Return the part that *table* describes, or None after noting what is wrong.
@@ -50,20 +68,26 @@ class Parts:
             return None
         words = HOST_WORDS[kind]
         own = {key: value for key, value in table.items() if key not in words}
+        section = self.sections.get(where)
+        hidden = frozenset[str]() if section is None else section.keys
         try:
             settings = found.component.settings.model_validate(own)
         except ValidationError as error:
-            self._problems += to_problems(error, own, where, found.component.settings, found.full_name, sorted(words))
+            model = found.component.settings
+            told = {} if section is None else dict.fromkeys(section.keys, section.name)
+            self._problems += to_problems(error, own, where, model, found.full_name, sorted(words), told)
             return None
         except Exception as error:  # a validator of the plugin's own; whatever it raises is the plugin's mistake
-            what = f"the settings of {found.full_name} [{found.origin}] cannot be checked: {type(error).__name__}: {error}"
+            said = f"{type(error).__name__}: {error}" if section is None else type(error).__name__
+            what = f"the settings of {found.full_name} [{found.origin}] cannot be checked: {said}"
             self._problems.append(Problem(where, " ".join(what.split()), "report it to the plugin's author"))
             return None
-        wrong = misplaced(settings, where, self._variables)
+        wrong = misplaced(settings, where, [*self._variables, *(f"{where}.{key}" for key in hidden)])
         if wrong:
             self._problems += wrong
             return None
-        return Planned(name or where, found.full_name, kind, found.component, settings, found.origin)
+        protect_section(settings, hidden, self._readable)
+        return Planned(name or where, found.full_name, kind, found.component, settings, found.origin, section)
 
     def tables(self, kind: str, where: str, tables: Mapping[str, Raw]) -> dict[str, Planned[Any]]:
         """Return the parts of named tables, by name."""
@@ -147,6 +171,15 @@ class Parts:
         except PluginError as error:
             self._problems.append(plugin_problem("risk_profile.use", error))
             return ()
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield every text inside *value*."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(one)
 
 
 def plugin_problem(where: str, error: PluginError) -> Problem:

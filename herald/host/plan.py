@@ -14,11 +14,13 @@ from herald.errors import ConfigError, NotFound, PluginError, Problem
 from herald.host.config import ReadConfig, read_config
 from herald.host.defaults import ALWAYS, USUAL
 from herald.host.discovery import Catalog, discover
+from herald.host.encrypted import is_encrypted, reveal
 from herald.host.instruments import resolve_instrument
 from herald.host.parts import Parts, plugin_problem
 from herald.host.planned import Plan, Planned, PlannedStrategy
 from herald.host.problems import in_file_order
 from herald.host.registry import Origin, Registry
+from herald.host.secrets import keeper_of
 from herald.host.tables import Raw
 from herald.host.trust import open_lock
 from herald.host.uses import named_plugins, needs_lock, uses
@@ -60,13 +62,14 @@ class _Planner:
         self.problems = list(read.problems)
         self.catalog = self._catalog()
         self.registry = Registry(self.catalog)
-        self.parts = Parts(self.registry, self.problems, self.read.variables)
+        self.parts = Parts(self.registry, self.problems, self.read.variables, self.read.raw)
 
     def plan(self, mode: str | None) -> Plan:
         """Return the plan, or raise with every problem."""
-        config, parts = self.config, self.parts
         mode = self._mode(mode)
         self._trust(mode)
+        self._reveal()
+        config, parts = self.config, self.parts
         self._load()
         trades = mode != "backtest"
         connectors = parts.tables("connector", "connectors", config.connectors)
@@ -88,7 +91,7 @@ class _Planner:
         plan = Plan(
             self.source,
             str(self.base),
-            config,
+            self.read.config,
             mode,
             config.herald.seed,
             connectors,
@@ -163,6 +166,19 @@ class _Planner:
         except PluginError as error:
             self.problems.append(plugin_problem("plugins.lock", error))
         self._raise()
+
+    def _reveal(self) -> None:
+        """Fill in the tables that stand encrypted, before any plugin but the sources of secrets is imported."""
+        if not is_encrypted(self.config):
+            return
+        sources = self.parts.ordered("secret source", "secrets", self.config.secrets)
+        keeper = keeper_of(self.source, sources, str(self.base))
+        self.config, self.parts.sections, wrong = reveal(
+            self.config, lambda name, place: keeper.ask(name, place, hint=f"herald secrets set {name} --section")
+        )
+        if wrong:  # of a table that is not whole, everything else would seem to be missing
+            self.problems += wrong
+            self._raise()
 
     def _audit(self, mode: str) -> Planned[AuditTrail] | None:
         """Return the audit trail of a run with orders, where its file has one."""

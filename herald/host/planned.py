@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -25,6 +25,7 @@ from herald.contracts import (
     Sizer,
     Strategy,
 )
+from herald.host.encrypted import ENCRYPTED, Section
 from herald.host.hookspecs import API_VERSION
 from herald.host.registry import Origin
 from herald.host.tables import BacktestTable, HeraldConfig, Raw
@@ -70,6 +71,13 @@ class Planned(Generic[T]):
     component: Component[T]
     settings: Settings
     origin: Origin
+    section: Section | None = None
+    """What of its table stood encrypted."""
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Keys of the settings that are shown nowhere."""
+        return frozenset() if self.section is None else self.section.keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +225,9 @@ class Plan:
 
 
 def _table(part: Planned[Any]) -> Raw:
-    return {"use": part.use} | redact_values(part.settings.model_dump(mode="json"))
+    head = {"use": part.use} | ({} if part.section is None else {ENCRYPTED: part.section.name})
+    shown = part.settings.model_dump(mode="json")
+    return head | redact_values(shown) | {key: MASK for key in shown if key in part.hidden}
 
 
 def _entry(part: Planned[Any]) -> Raw:
@@ -225,10 +235,15 @@ def _entry(part: Planned[Any]) -> Raw:
     return _table(part) | ({} if part.name.endswith("]") else {"name": part.name.rpartition(".")[2]})
 
 
-def _shown(settings: Settings, *, all_keys: bool = False) -> list[str]:
+def _shown(part: Planned[Any], *, all_keys: bool = False) -> list[str]:
     """Return the settings that the file states, or all of them, as ``key=value`` in the order of the model."""
+    head = [] if part.section is None else [f"{ENCRYPTED}={part.section.name}"]
+    return head + _stated(part.settings, part.hidden, all_keys=all_keys)
+
+
+def _stated(settings: Settings, hidden: Collection[str] = (), *, all_keys: bool = False) -> list[str]:
     keys = [key for key in type(settings).model_fields if all_keys or key in settings.model_fields_set]
-    return [f"{key}={_text(getattr(settings, key), key)}" for key in keys]
+    return [f"{key}={MASK if key in hidden else _text(getattr(settings, key), key)}" for key in keys]
 
 
 def _text(value: object, key: str = "") -> str:
@@ -239,7 +254,7 @@ def _text(value: object, key: str = "") -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{name}={_text(one, str(name))}" for name, one in value.items()) + "}"
     if isinstance(value, Settings):
-        return "{" + ", ".join(_shown(value)) + "}"
+        return "{" + ", ".join(_stated(value)) + "}"
     return str(value)
 
 
@@ -247,7 +262,7 @@ def _describe(plan: Plan) -> Iterable[str]:
     yield f"plan of {plan.source} ({plan.mode}, api {API_VERSION})"
     for name, part in plan.connectors.items():
         chosen = plan.chosen_formats.get(name)
-        shown = [*_shown(part.settings), *([f"format={chosen}"] if chosen else [])]
+        shown = [*_shown(part), *([f"format={chosen}"] if chosen else [])]
         yield f"connector {name} = {part.use} [{part.origin}]   {' '.join(shown)}".rstrip()
         if plan.layers(name):
             yield "    " + " > ".join([*(_called(layer) for layer in plan.layers(name)), part.use])
@@ -257,7 +272,7 @@ def _describe(plan: Plan) -> Iterable[str]:
         frames = ",".join(str(timeframe) for timeframe in strategy.timeframes)
         takes = f"{strategy.connector} {','.join(strategy.symbols)} {frames}"
         one = strategy.part
-        yield f"strategy {strategy.name} = {one.use} [{one.origin}]   {takes}   {' '.join(_shown(one.settings, all_keys=True))}"
+        yield f"strategy {strategy.name} = {one.use} [{one.origin}]   {takes}   {' '.join(_shown(one, all_keys=True))}"
         if strategy.sizing is not None:
             yield f"    sizing {_called(strategy.sizing)}"
         if strategy.exits:
@@ -316,5 +331,5 @@ def _chain(head: str, parts: Sequence[Planned[Any]]) -> Iterable[str]:
 
 
 def _called(part: Planned[Any]) -> str:
-    shown = ", ".join(_shown(part.settings))
+    shown = ", ".join(_shown(part))
     return f"{part.use}({shown})" if shown else part.use

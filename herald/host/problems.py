@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, core_schema
 
 from herald.errors import Problem
 
@@ -28,7 +29,13 @@ Location = tuple[int | str, ...]
 
 
 def to_problems(
-    error: ValidationError, data: Any, where: str, model: type[BaseModel], what: str = "", words: Sequence[str] = ()
+    error: ValidationError,
+    data: Any,
+    where: str,
+    model: type[BaseModel],
+    what: str = "",
+    words: Sequence[str] = (),
+    hidden: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Problem]:
     """Turn what pydantic found into problems, one for each mistake.
 
@@ -39,18 +46,24 @@ def to_problems(
         model: The model, for the nearest right key.
         what: Name of the component in messages about unknown keys.
         words: Further keys that are right in this table.
+        hidden: Keys of this table whose values no message may repeat, and the secrets that they are in.
     """
     problems: list[Problem] = []
     for location, details in _mistakes(error, data):
         place = where
         for part in location:
             place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
-        if len(details) > 1:
-            problems.append(_of_no_kind(place, location, details, model))
+        is_hidden = bool(hidden) and (not location or location[0] in hidden)
+        if is_hidden and any(map(_may_repeat, details)):
+            secret = hidden[str(location[0])] if location else next(iter(hidden.values()))
+            told = f"is refused by the settings of {what}, and more may not be told of what stands encrypted"
+            problems.append(Problem(place, told, f"herald secrets get {secret} --reveal"))
+        elif len(details) > 1:
+            problems.append(_of_no_kind(place, location, details, model, is_hidden=is_hidden))
         elif details[0]["type"] == "extra_forbidden":
             problems.append(_unknown_key(place, location, model, what, words))
         else:
-            problems.append(_problem(place, location, details[0], model))
+            problems.append(_problem(place, location, details[0], model, is_hidden=is_hidden))
     return problems
 
 
@@ -114,19 +127,28 @@ def _unknown_key(place: str, location: Location, model: Any, what: str, words: S
     return Problem(place, owner, f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(keys)) or 'none'}")
 
 
-def _problem(place: str, location: Location, detail: ErrorDetails, model: Any) -> Problem:
+_KNOWN = frozenset(get_args(core_schema.ErrorType))
+
+
+def _may_repeat(detail: ErrorDetails) -> bool:
+    """Return whether what is said of a value may hold some of it: a check said it in words of its own."""
+    return detail["type"] not in _KNOWN or not {"error", "tag"}.isdisjoint(detail.get("ctx", ()))
+
+
+def _problem(place: str, location: Location, detail: ErrorDetails, model: Any, *, is_hidden: bool) -> Problem:
     kind = detail["type"]
     if kind == "missing":
         return Problem(place, "is missing", "state it")
     if kind in _SHAPES:
         return Problem(place, *_SHAPES[kind])
-    return Problem(place, _text(detail) + ("" if kind == "value_error" else _given(location, detail, model)))
+    is_told = kind == "value_error" or is_hidden
+    return Problem(place, _text(detail) + ("" if is_told else _given(location, detail, model)))
 
 
-def _of_no_kind(place: str, location: Location, details: Sequence[ErrorDetails], model: Any) -> Problem:
+def _of_no_kind(place: str, location: Location, details: Sequence[ErrorDetails], model: Any, *, is_hidden: bool) -> Problem:
     """Return the problem of a value that is of none of the kinds that its key takes."""
     kinds = " or ".join(dict.fromkeys(_text(detail).removeprefix(_EXPECTED) for detail in details))
-    return Problem(place, _EXPECTED + kinds + _given(location, details[0], model))
+    return Problem(place, _EXPECTED + kinds + ("" if is_hidden else _given(location, details[0], model)))
 
 
 def _text(detail: ErrorDetails) -> str:

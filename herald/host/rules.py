@@ -15,20 +15,20 @@ from herald.host.hookspecs import HeraldHooks
 __all__ = ["HOST_WORDS", "check_component", "check_module"]
 
 HOST_WORDS = {
-    "connector": frozenset({"use", "format", "middleware", "poll_seconds", "account_seconds"}),
-    "middleware": frozenset({"use", "name"}),
-    "cache": frozenset({"use"}),
-    "journal": frozenset({"use"}),
+    "connector": frozenset({"use", "encrypted", "format", "middleware", "poll_seconds", "account_seconds"}),
+    "middleware": frozenset({"use", "encrypted", "name"}),
+    "cache": frozenset({"use", "encrypted"}),
+    "journal": frozenset({"use", "encrypted"}),
     "audit": frozenset({"use", "enabled"}),
-    "metrics": frozenset({"use"}),
-    "strategy": frozenset({"use", "connector", "symbols", "timeframe", "exits", "risk", "sizing", "enabled"}),
-    "sizer": frozenset({"use"}),
-    "risk": frozenset({"use", "name"}),
-    "exit": frozenset({"use", "name"}),
-    "observer": frozenset({"use", "name"}),
+    "metrics": frozenset({"use", "encrypted"}),
+    "strategy": frozenset({"use", "encrypted", "connector", "symbols", "timeframe", "exits", "risk", "sizing", "enabled"}),
+    "sizer": frozenset({"use", "encrypted"}),
+    "risk": frozenset({"use", "encrypted", "name"}),
+    "exit": frozenset({"use", "encrypted", "name"}),
+    "observer": frozenset({"use", "encrypted", "name"}),
     "format": frozenset({"use"}),
     "secret source": frozenset({"use", "name"}),
-    "service": frozenset({"use", "name"}),
+    "service": frozenset({"use", "encrypted", "name"}),
 }
 """Keys of a component's table that are Herald's own, by kind; a component's settings may not use them."""
 

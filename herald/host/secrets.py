@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
-from herald.components import Settings
+from herald.clock import WallClock
+from herald.components import Services, Settings
 from herald.contracts import SecretSource
-from herald.errors import ConfigError, Problem, SecretError
-from herald.host.planned import Planned
+from herald.errors import ConfigError, HeraldError, Problem, SecretError
+from herald.host.encrypted import ENCRYPTED
+from herald.host.hookspecs import COLLECTED
+from herald.host.planned import Plan, Planned
 from herald.utils.redaction import protect
 
-__all__ = ["SecretKeeper", "misplaced", "needed"]
+__all__ = ["SecretKeeper", "keeper_of", "misplaced", "wanted"]
 
 _PREFIX = "secret:"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
@@ -55,7 +59,7 @@ class SecretKeeper:
             if not text.startswith(_PREFIX):
                 protect(text)
                 return None
-            found = self._ask(text.removeprefix(_PREFIX), place, among)
+            found = self.ask(text.removeprefix(_PREFIX), place, among)
             protect(found)  # before anybody has it who could write it anywhere
             return SecretStr(found)
         inner = dict(_inner(value, place))
@@ -89,7 +93,14 @@ class SecretKeeper:
             self._built[index] = self._build(part, self.resolved(part.name, part.settings, index))
         return self._built[index]
 
-    def _ask(self, name: str, place: str, among: int | None) -> str:
+    def ask(self, name: str, place: str, among: int | None = None, hint: str = "") -> str:
+        """Return the value of *name*, which the key *place* needs, from the first *among* sources or all.
+
+        Where none has it, *hint* says what to do, instead of the usual answer.
+
+        Raises:
+            ConfigError: No source has it, or one cannot be asked.
+        """
         places = []
         for index, part in enumerate(self._parts[:among]):
             try:
@@ -102,8 +113,24 @@ class SecretKeeper:
             if found is not None:
                 return found
         asked = f"is in none of the sources asked: {', '.join(places)}" if places else "has no source to be asked for"
-        hint = f"herald secrets set {name}" if places else 'add [[secrets]] with use = "..."; see docs/secrets.md'
-        raise ConfigError(self._source, [Problem(place, f"secret {name!r} {asked}", hint)])
+        usual = hint or f"herald secrets set {name}"
+        todo = usual if places else 'add [[secrets]] with use = "..."; see docs/secrets.md'
+        raise ConfigError(self._source, [Problem(place, f"secret {name!r} {asked}", todo)])
+
+
+def keeper_of(source: str, parts: Sequence[Planned[SecretSource]], base: str) -> SecretKeeper:
+    """Return who asks *parts*, the sources of the config *source* in the folder *base*, where nothing is run."""
+
+    def build(part: Planned[SecretSource], settings: Settings) -> SecretSource:
+        try:
+            return part.component.build(settings, Services(part.name, WallClock(), random.Random(0), base=base))
+        except HeraldError:
+            raise
+        except Exception as error:  # of a plugin, whatever it raises is its mistake
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ConfigError(source, [Problem(part.name, f"{part.use} cannot be built: {text}")]) from error
+
+    return SecretKeeper(source, parts, build)
 
 
 def misplaced(settings: Settings, where: str, variables: Collection[str] = ()) -> list[Problem]:
@@ -142,7 +169,7 @@ def misplaced(settings: Settings, where: str, variables: Collection[str] = ()) -
     return problems
 
 
-def needed(settings: Settings, where: str) -> Iterator[tuple[str, str]]:
+def _needed(settings: Settings, where: str) -> Iterator[tuple[str, str]]:
     """Yield (name, place) of every secret that *settings*, the table at *where*, ask for."""
 
     def walk(value: Any, place: str) -> Iterator[tuple[str, str]]:
@@ -154,6 +181,20 @@ def needed(settings: Settings, where: str) -> Iterator[tuple[str, str]]:
             yield from walk(one, inner)
 
     yield from walk(settings, where)
+
+
+def wanted(plan: Plan) -> dict[tuple[str, int | None], list[str]]:
+    """Return the keys that need each secret, by its name and how many sources may answer: all, or those above a source."""
+    sources = [part.name for part in plan.secrets]
+    found: dict[tuple[str, int | None], list[str]] = {}
+    for kind in COLLECTED.values():
+        for part in plan.chosen(kind):
+            among = sources.index(part.name) if kind == "secret source" else None
+            whole = [] if part.section is None else [(part.section.name, f"{part.name}.{ENCRYPTED}")]
+            for name, place in (*whole, *_needed(part.settings, part.name)):
+                places = found.setdefault((name, among), [])
+                places += [place] if place not in places else []
+    return found
 
 
 def _inner(value: Any, place: str) -> Iterator[tuple[Any, tuple[Any, str]]]:

@@ -244,5 +244,7 @@ def test_schema_knows_heralds_own_keys(run: Run) -> None:
     strategy = schema["$defs"]["use.strategy"]
     assert {"$ref": "#/$defs/use.strategy"} == schema["properties"]["strategies"]["additionalProperties"]
     assert ["use", "symbols", "timeframe"] == strategy["required"]
-    assert {"connector", "symbols", "timeframe", "exits", "risk", "sizing", "enabled", "use"} == set(strategy["properties"])
+    assert {"connector", "symbols", "timeframe", "exits", "risk", "sizing", "enabled", "use", "encrypted"} == set(
+        strategy["properties"]
+    )
     assert "strategies.sma_cross" in strategy["properties"]["use"]["examples"]

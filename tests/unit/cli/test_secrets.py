@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from herald.cli import secrets as module
 from herald.clock import format_time
 from herald.errors import HeraldError
 from herald.utils.vault import Vault, read_key_file
+
+pytestmark = pytest.mark.usefixtures("cheap_keys")
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +122,29 @@ def test_the_key_is_changed_in_two_steps() -> None:
     assert "there was nothing to finish" in run("rotate", "--finish", *new).output
     assert "it is opened with a pass-phrase" in refused("list", *KEY)
     assert ("secret-1\n", "secret-2\n") == tuple(run("get", one, "--reveal", *new).output for one in "ab")
+
+
+def test_one_chooses_how_a_key_is_made_of_a_pass_phrase_and_the_doctor_shows_it() -> None:
+    Path("phrase").write_text("secret of many words\n")
+    mine = ("--passphrase-file", "phrase")
+    assert 0 == run("init", "--kdf", "scrypt", *mine).exit_code
+    run("set", "a", *mine, typed="secret-1")
+    before = run("doctor", *mine).output
+
+    assert 0 == run("rotate", "--kdf", "argon2id", "--new-passphrase-file", "phrase", *mine).exit_code
+    both = run("doctor", *mine).output
+    assert "the old key opens it no longer" in run("rotate", "--finish", *mine).output
+
+    after = run("doctor", *mine).output
+    kinds = [("(scrypt)" in text, "(argon2id)" in text) for text in (before, both, after)]
+    assert [(True, False), (True, True), (False, True)] == kinds
+    assert "secret-1\n" == run("get", "a", "--reveal", *mine).output
+    assert 0 == run("init", "--vault", "w", *mine).exit_code
+    assert "a pass-phrase (argon2id)" in run("doctor", "--vault", "w", *mine).output
+    assert "--kdf is for a pass-phrase" in refused("init", "--vault", "x", "--kdf", "scrypt", *KEY)
+    assert "--finish takes no new key" in refused("rotate", "--finish", "--kdf", "scrypt", *mine)
+    assert not Path("x").exists()
+    assert not Path("key").exists()
 
 
 def test_the_doctor_warns_of_what_expires() -> None:
@@ -277,3 +304,88 @@ timeframe = "1h"
     assert "(HERALD_SECRET_TOKEN): answers\n  encrypted_config (herald.vault): has it, too" in second.output
     assert "encrypted_config: the key file" in third.output
     assert "secret-" not in first.output + second.output + third.output
+
+
+def test_a_table_is_kept_as_it_was_written_or_is_asked_for_key_by_key() -> None:
+    make()
+    text = 'address = "127.0.0.1:7500"\ntoken = "secret-1"\ntimeout_seconds = 3\n'
+    typed = 'address\nsecret:1\nsecret:1\nno key\naddress\ntoken\nsecret "1"\nsecret "1"\nlist\n[1, 2]\n[1, 2]\n\n'
+
+    assert 0 == run("set", "broker", "--section", *KEY, typed=text).exit_code
+    asked = run("set", "asked", "--section", *KEY, typed=typed, terminal=True)
+
+    vault = Vault(Path("herald.vault"), read_key_file(Path("key")))
+    assert text.rstrip("\n") == vault.get("broker")
+    assert {"address": "secret:1", "token": 'secret "1"', "list": [1, 2]} == tomllib.loads(vault.get("asked"))
+    assert ("'no key' is no key" in asked.output, "'address' is there already" in asked.output) == (True, True)
+    assert "secret" not in asked.output.replace("herald secrets", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "what"),
+    [
+        ("token = secret-x", "what should be the table broker is no valid TOML at line 1, column 9"),
+        ('token = "secret-x', "is no valid TOML at end of document"),
+        ("# secret-x", "the table broker is empty"),
+        ("a = " + "[" * 5_000, "nested too deeply|is no valid TOML"),
+    ],
+)
+def test_what_is_no_table_is_not_kept_and_not_repeated(typed: str, what: str) -> None:
+    make()
+
+    told = refused("set", "broker", "--section", *KEY, typed=typed)
+
+    assert re.search(what, told)
+    assert "nothing was kept" in told
+    assert "secret-x" not in told
+    assert [] == Vault(Path("herald.vault"), read_key_file(Path("key"))).names()
+
+
+PLANNED = """
+[[secrets]]
+use = "environment"
+[[secrets]]
+use = "encrypted_config"
+key_file = "key"
+[connectors.main]
+use = "simbroker"
+address = "127.0.0.1:7500"
+token = "secret:token"
+[connectors.other]
+use = "simbroker"
+encrypted = "broker"
+[strategies.s]
+use = "strategies.sma_cross"
+connector = "main"
+symbols = ["EURUSD"]
+timeframe = "1h"
+"""
+
+
+def test_a_plan_says_which_source_has_each_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    make(token="secret-1", broker='address = "127.0.0.1:7501"\ntoken = "secret:nowhere"')
+    Path("day.toml").write_text(PLANNED, encoding="utf-8")
+
+    def plan(*words: str) -> str:
+        result = CliRunner().invoke(herald, ["plan", "day.toml", *words])
+        assert 0 == result.exit_code, result.output
+        return result.output
+
+    text, answers = plan(), json.loads(plan("--json"))["answers"]
+    monkeypatch.setenv("HERALD_SECRET_TOKEN", "secret-3")
+    monkeypatch.setenv("HERALD_SECRET_BROKER", 'address = "127.0.0.1:7501"\ntoken = "secret:nowhere"')
+    Path("key").unlink()
+    without = plan()
+
+    assert "\nsecret   token, for connectors.main.token: encrypted_config (herald.vault)\n" in text
+    assert "\nsecret   broker, for connectors.other.encrypted: encrypted_config (herald.vault)\n" in text
+    lacking = "environment (HERALD_SECRET_NOWHERE), encrypted_config (herald.vault)"
+    assert f"\nsecret   nowhere, for connectors.other.token: no source has it: {lacking}\n" in text
+    assert [("token", True), ("broker", True), ("nowhere", False)] == [
+        (one["secret"], one["answers"] is not None) for one in answers
+    ]
+    assert lacking == ", ".join(answers[2]["asked"])
+    assert "\nsecret   token, for connectors.main.token: environment (HERALD_SECRET_TOKEN)\n" in without
+    assert "\nsecret   nowhere, for connectors.other.token: encrypted_config: the key file" in without
+    assert "secret-" not in text + without
+    assert "7501" not in text + without
