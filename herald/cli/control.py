@@ -330,6 +330,7 @@ def supervise(folder: Path | None, on_hang: str, command: tuple[str, ...], **lim
         random.Random(),
         act=None if config is None else _stopper(config, command),
         tell=lambda text: click.echo(f"herald supervise: {text}", err=True),
+        record=lambda *row: _record_as_watchdog(place, None if config is None else Path(config), *row),
         source=config or str(folder),
     )
     began = clock.now()
@@ -500,6 +501,18 @@ def recorded_unless(unrecorded: bool, hint: str, recording: Callable[[], Abstrac
             raise AuditError(f"nothing was done, for it cannot be recorded: {told}; --unrecorded {hint}") from error
         click.echo(f"herald: this is not recorded: {told}", err=True)
     yield
+
+
+def _record_as_watchdog(folder: Path, file: Path | None, act: str, what: str, why: str, result: str) -> None:
+    """Record what the watchdog did by itself."""
+    from herald.host.audit import operator
+
+    trail = _trail(folder, file)
+    if trail is not None:
+        try:
+            trail.record(f"supervisor, {operator()}", act, what, why, result)
+        finally:
+            trail.close()
 
 
 def _record_stop(folder: Path, file: Path | None, act: str, scope: str, why: str) -> None:

@@ -1,5 +1,7 @@
 """The watchdog: starts a run as a child process, starts it again after a crash, and acts when it hangs.
 
+What it does by itself is recorded afterwards: nothing, not even a broken record, may stand in the way of a stop.
+
 The run beats: it writes a counter into the file that ``HERALD_HEARTBEAT`` names, once a second, through `Heartbeat`. The
 watchdog compares two readings by its own clock, so that the clocks of the two need not agree.
 """
@@ -269,6 +271,7 @@ class Supervisor:
         act: Callable[[StopLevel], str] | None = None,
         leases: Path | None = None,
         tell: Callable[[str], None],
+        record: Callable[[str, str, str, str], None] = lambda act, what, why, result: None,
         source: str = "",
     ) -> None:
         """Prepare; nothing is started.
@@ -283,6 +286,7 @@ class Supervisor:
                 lease, and returns in words what it did; None leaves that to the next run.
             leases: Folder of the account leases; None for the user's.
             tell: Takes each line for the user.
+            record: Keeps act, what, why and result of what the watchdog did by itself; what it raises is told.
             source: The config, for messages.
         """
         self._start = start
@@ -293,11 +297,14 @@ class Supervisor:
         self._act = act
         self._leases = leases
         self._tell = tell
+        self._record = record
+        self._done: list[tuple[str, str, str, str]] = []  # and not recorded yet
         self._source = source
         self._signals: deque[int] = deque()
         self._stopped_by = 0
         self._deadline = 0.0
         self._failures: deque[float] = deque()
+        self._failed = ""  # how the last one failed
         most = max(1, watch.crashes)
         self._delays = RetryPolicy(max_retries=most, initial_delay=1.0, factor=2.0, max_delay=60.0, jitter="full")
 
@@ -333,12 +340,18 @@ class Supervisor:
             child = self._start(path)
             identity = process_identity(child.pid)
             self._tell(f"started process {child.pid}" + (f", start {starts}" if starts > 1 else ""))
+            if starts > 1:
+                self._did("restart", f"process {child.pid}, start {starts}", self._failed, "started")
+                self._record_all()
             try:
                 end = self._follow(child, path)
             finally:
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
-            code = self._after(end, child.pid, identity)
+            try:
+                code = self._after(end, child.pid, identity)
+            finally:
+                self._record_all()
             if code is not None:
                 return code
             self._pause()
@@ -354,7 +367,7 @@ class Supervisor:
             if self._pass_on(child):
                 if now >= self._deadline:
                     self._tell(f"process {child.pid} did not end within {self._watch.grace_seconds:g} s; killing it")
-                    child.kill()
+                    self._killed(child, f"it did not end within {self._watch.grace_seconds:g} s of a signal")
                     return _End(_FAILED)
             else:
                 seen = read_beat(path)
@@ -363,11 +376,17 @@ class Supervisor:
                 hang = self._hang(beat, silent)
                 if hang:
                     self._tell(f"process {child.pid} hangs: {hang}; killing it")
-                    if not child.kill():
+                    if not self._killed(child, f"it hangs: {hang}"):
                         self._tell(f"process {child.pid} cannot be killed now; its account is taken from it")
                     return _End(_FAILED, hang)
             self._clock.sleep(self._watch.poll_seconds)
         return _End(code)
+
+    def _killed(self, child: Child, why: str) -> bool:
+        """Kill *child*; return whether it is gone."""
+        is_gone = child.kill()
+        self._did("kill", f"process {child.pid}", why, "done" if is_gone else "failed: the system does not let it end now")
+        return is_gone
 
     def _hang(self, beat: Beat | None, silent: float) -> str:
         """Return why the child is taken to hang; empty where it is not."""
@@ -410,7 +429,7 @@ class Supervisor:
             if code in _FINAL:
                 self._tell(f"ended with {code}, which another start would not change")
                 return code
-        what = f"hung: {end.hang}" if end.hang else _words(code)
+        what = self._failed = f"hung: {end.hang}" if end.hang else _words(code)
         now = self._clock.monotonic()
         self._failures.append(now)
         while self._failures[0] <= now - self._watch.window_seconds:
@@ -440,10 +459,14 @@ class Supervisor:
             self._clock.sleep(min(left, self._watch.poll_seconds))
 
     def _halt(self, why: str, *, cancel_all: bool = False, flatten: bool = False) -> None:
+        act = "halt --flatten" if flatten else "halt --cancel" if cancel_all else "halt"
         try:
             self._state.halt_account("watchdog", why, cancel_all=cancel_all, flatten=flatten)
         except OSError as error:
             self._tell(f"the halt could not be written to {str(self._state.folder)!r}: {error.strerror or error}")
+            self._did(act, ACCOUNT, why, f"failed: {error.strerror or error}")
+        else:
+            self._did(act, ACCOUNT, why, "done")
         self._tell(f"{why}; the account is HALTED until somebody resumes it with `herald resume`")
 
     def _take_leases(self, leases: contextlib.ExitStack, pid: int, identity: str) -> None:
@@ -451,6 +474,7 @@ class Supervisor:
         for holder in holders_of(pid, identity, self._clock, self._leases):
             lease = leases.enter_context(AccountLease(holder.server, holder.account, self._clock, self._leases))
             lease.take_over(holder.epoch, "watchdog", self._source)
+            self._did("lease", f"account {holder.account} at {holder.server}", f"process {pid} is gone, or should be", "taken")
 
     def _carry_out(self) -> None:
         """Do at the broker what was asked for and what no run is there to do."""
@@ -467,8 +491,21 @@ class Supervisor:
             self._state.mark_done(asked, "watchdog", done or f"{level} carried out")
         except (HeraldError, OSError) as error:
             self._tell(f"to {level} failed, and is left to the next run: {error}")
+            self._did(level, ACCOUNT, asked.why, f"failed: {error}")
         else:
             self._tell(f"{level}: {done}")
+            self._did(level, ACCOUNT, asked.why, f"done: {done}" if done else "done")
+
+    def _did(self, act: str, what: str, why: str, result: str) -> None:
+        """Keep what was done by nobody else's wish, to be recorded as soon as there is time."""
+        self._done.append((f"supervise.{act}", what, why, result))
+
+    def _record_all(self) -> None:
+        while self._done:
+            try:
+                self._record(*self._done.pop(0))
+            except Exception as error:  # whatever it is, the watch goes on
+                self._tell(f"what was done is not in the audit log: {' '.join(str(error).split())}")
 
 
 def _words(code: int) -> str:

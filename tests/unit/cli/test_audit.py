@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +105,16 @@ def test_who_did_it_is_what_the_system_knows_and_not_a_variable(file: Path, run:
     (one,) = read_audit(tmp_path / "state" / "audit.log")
     assert not one.who.startswith("anna ")
     assert f"(process {os.getpid()})" in one.who
+
+
+def test_what_the_watchdog_does_by_itself_is_recorded(file: Path, run: Run, tmp_path: Path) -> None:
+    ended = run("supervise", "--crashes", "1", "--", sys.executable, "-c", "raise SystemExit(1)", file)
+
+    assert 1 == ended.exit_code
+    (one,) = read_audit(tmp_path / "state" / "audit.log")
+    assert ("supervise.halt", "account", "done") == (one.act, one.what, one.result)
+    assert "crash loop: 1 failures in 600 s; the last ended with 1" == one.why
+    assert one.who.startswith("supervisor, ")
 
 
 # --- locks: what may be imported is decided on the record

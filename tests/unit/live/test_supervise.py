@@ -109,6 +109,7 @@ class Stand:
         self.told: list[str] = []
         self.started_at: list[float] = []
         self.acts: list[StopLevel] = []
+        self.recorded: list[tuple[str, ...]] = []
 
     def run(
         self,
@@ -134,6 +135,7 @@ class Stand:
             act=act,
             leases=self.folder / "leases",
             tell=self.told.append,
+            record=self.record,
             source="a.toml",
         )
         begin, sleep, events = self.clock.monotonic(), self.clock.sleep, dict(at or {})
@@ -147,6 +149,9 @@ class Stand:
         code = watchdog.run()
         assert [] == waiting, "children that were not started"
         return code
+
+    def record(self, *row: str) -> None:
+        self.recorded.append(row)
 
     def act(self, level: StopLevel) -> str:
         self.acts.append(level)
@@ -320,6 +325,67 @@ def test_the_account_of_a_child_that_cannot_be_killed_is_taken_from_it(stand: St
     with AccountLease("Broker-Demo", "1", stand.clock, stand.folder / "leases") as new:
         assert 3 == new.acquire("new", "a.toml")
     old.release()
+
+
+# --- what is recorded
+
+
+def test_a_restart_is_recorded_with_what_failed(stand: Stand) -> None:
+    stand.run([Script(1, lasts=3), Script(0, lasts=1)])
+
+    assert [("supervise.restart", f"process {Script.pid}, start 2", "ended with 1", "started")] == stand.recorded
+
+
+def test_a_run_that_ends_in_order_leaves_nothing_to_record(stand: Stand) -> None:
+    stand.run([Script(0, lasts=3)])
+
+    assert [] == stand.recorded
+
+
+def test_a_hang_is_recorded_from_the_kill_to_what_was_done_at_the_broker(stand: Stand) -> None:
+    stand.run([Script(beats_for=5)], act=stand.act, on_hang=OnHang.FLATTEN)
+
+    why = "no heartbeat for 10 s"
+    assert [
+        ("supervise.kill", f"process {Script.pid}", f"it hangs: {why}", "done"),
+        ("supervise.halt --flatten", "account", f"the run hung: {why}", "done"),
+        ("supervise.flatten", "account", f"the run hung: {why}", "done: 3 orders cancelled"),
+    ] == stand.recorded
+
+
+def test_a_crash_loop_is_recorded(stand: Stand) -> None:
+    stand.run([Script(1, lasts=1), Script(1, lasts=1)], crashes=2)
+
+    assert ["supervise.restart", "supervise.halt"] == [act for act, *_ in stand.recorded]
+    assert ("account", "crash loop: 2 failures in 600 s; the last ended with 1", "done") == stand.recorded[-1][1:]
+
+
+def test_what_failed_is_recorded_as_that(stand: Stand) -> None:
+    def act(level: StopLevel) -> str:
+        raise AmbiguousError("the broker does not answer")
+
+    stand.run([Script(beats_for=5, dies=False)], act=act, on_hang=OnHang.HALT)
+
+    assert "failed: the system does not let it end now" == stand.recorded[0][3]
+    assert ("supervise.cancel", "failed: the broker does not answer") == (stand.recorded[-1][0], stand.recorded[-1][3])
+
+
+def test_a_kill_after_a_signal_is_recorded(stand: Stand) -> None:
+    stand.run([Script(obeys=False)], at={2: lambda watchdog: watchdog.stop(signal.SIGTERM)}, grace_seconds=5.0)
+
+    why = "it did not end within 5 s of a signal"
+    assert [("supervise.kill", f"process {Script.pid}", why, "done")] == stand.recorded
+
+
+def test_a_broken_record_stops_no_stop_and_no_restart(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*row: str) -> None:
+        raise RuntimeError("no\nspace")
+
+    monkeypatch.setattr(stand, "record", broken)
+
+    assert 1 == stand.run([Script(1, lasts=1), Script(1, lasts=1)], crashes=2)
+    assert HALTED is stand.state.read().effective("trend", "EURUSD")
+    assert 2 == stand.told.count("what was done is not in the audit log: no space")
 
 
 # --- signals
