@@ -52,7 +52,9 @@ class Broker(Protocol):
     def is_thin(self) -> bool:
         """Return whether a bar may fill less than is asked for."""
 
-    def straight(self, request: OrderRequest, time: int, price: float, spread: float, reach: float, volume: float) -> None:
+    def straight(
+        self, request: OrderRequest, time: int, price: float, spread: float, reach: float, volume: float, end: int
+    ) -> None:
         """Accept a plain market order and fill it on the next bar."""
 
     def match(
@@ -446,7 +448,8 @@ class Backtest:
             cell = cells[places[request.symbol]]
             feed = cell.feed
             spread = float(feed.spread[cell.first + row]) if feed.has_spread else 0.0
-            broker.straight(request, time - feed.span, cell.open[row], spread, cell.high[row] - cell.low[row], cell.volume[row])
+            reach = cell.high[row] - cell.low[row]
+            broker.straight(request, time - feed.span, cell.open[row], spread, reach, cell.volume[row], time)
         if commands:
             self._send()
         return True

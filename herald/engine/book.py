@@ -61,6 +61,7 @@ class Book:
             before fees; ``cash + size * price * contract_size`` is the whole profit at *price*.
         working: Working orders by id, oldest first.
         entry_fees: Fees paid for what is held, account currency.
+        swap: Interest that what is held has gathered and nobody has paid yet, account currency.
         changes: Time of every fill, nanoseconds UTC.
         sizes: Lots after each of them.
         entries: Average price after each of them.
@@ -91,6 +92,7 @@ class Book:
         "sizes",
         "stale",
         "strategy",
+        "swap",
         "symbol",
         "tickets",
         "working",
@@ -118,6 +120,7 @@ class Book:
         self.contract = instrument.contract_size
         self._opened = 0
         self.entry_fees = 0.0
+        self.swap = 0.0
         self._entry_order = ""
         self._entry_tag = ""
         self.tickets: dict[str, float] = {}
@@ -234,7 +237,10 @@ class Book:
             request.id,
             self._entry_tag,
             request.tag,
+            fill.swap,
         )
+        if self.swap:
+            self.swap = round(self.swap * (1 - closed / lots), 10)
         if after * held > 0:
             self.entry_fees -= entry_fees
         elif after == 0:
@@ -322,7 +328,9 @@ class Ledger:
 
     Attributes:
         books: By (strategy, symbol), in config order.
-        balance: Starting cash plus realised profit less fees, account currency.
+        balance: Starting cash plus realised profit and paid swap less fees, account currency.
+        swap: Interest that open positions have gathered, account currency; part of the equity, and of the balance once paid.
+        catch_up: Lets positions gather what they have until the last known prices; None where nothing costs a swap.
         trades: Closed round trips, in order.
         fills: Applied fills by id, in order.
         open: The books that are not flat, in the order in which they opened.
@@ -338,6 +346,10 @@ class Ledger:
         self.open: dict[tuple[str, str], Book] = {}
         self._times = array("q")
         self._balances = array("d")
+        self.swap = 0.0
+        self.catch_up: Callable[[], None] | None = None
+        self._swap_times = array("q")
+        self._swaps = array("d")
         self._by_symbol: _Sums | None = None
 
     def add(self, strategy: str, instrument: Instrument) -> Book:
@@ -385,11 +397,16 @@ class Ledger:
             book.average_price = (book.average_price * held + price * change) / after
             book.entry_fees += fee
         else:
+            gathered = book.swap
             trade = book.reduce(fill, request, after, rate)
             self.trades.append(trade)
             balance += trade.gross
             if after == 0:
                 del self.open[book.key]
+            if gathered:
+                self._gather(book.swap - gathered, now)
+        if fill.swap:
+            balance += fill.swap
         book.size = after
         book.cash -= change * price * book.contract
         book.stale = True
@@ -404,6 +421,22 @@ class Ledger:
         self._times.append(now)
         self._balances.append(balance)
         return True
+
+    def charge(self, book: Book, amount: float, time: int) -> None:
+        """Let what *book* holds gather *amount* of interest, account currency, at *time*, nanoseconds UTC."""
+        book.swap = round(book.swap + amount, 10)
+        self._gather(amount, time)
+
+    def state_swap(self, amount: float, time: int) -> None:
+        """Take what a broker says that all open positions have gathered, account currency, at *time*, nanoseconds UTC."""
+        if amount != self.swap:
+            self._gather(amount - self.swap, time)
+
+    def _gather(self, amount: float, time: int) -> None:
+        self.swap = round(self.swap + amount, 10)
+        times = self._swap_times
+        times.append(max(time, times[-1]) if times else time)  # a night inside a bar is heard of behind its fills
+        self._swaps.append(self.swap)
 
     def adopt(
         self, book: Book, size: float, price: float, opened: int, tickets: Mapping[str, float], profit: float, now: int
@@ -463,12 +496,16 @@ class Ledger:
         Returns:
             ``equity``, ``balance`` and ``exposure``, each of shape (n,), account currency.
         """
+        if self.catch_up is not None:
+            self.catch_up()
         n = len(moments)
         equity, balance, exposure = np.empty(n), np.empty(n), np.zeros(n)
         for start in range(0, n, _PIECE):
             piece = slice(start, start + _PIECE)
             balance[piece] = _steps(moments[piece], self._times, (self._balances, self.cash))[0]
             equity[piece] = balance[piece]
+            if self._swap_times:
+                equity[piece] += _steps(moments[piece], self._swap_times, (self._swaps, 0.0))[0]
             for book in self.books.values():
                 if book.changes:
                     _value(book, moments[piece], marks, equity[piece], exposure[piece])

@@ -158,6 +158,17 @@ class Market:
         feed = self.feeds[symbol]
         return int(feed.time[feed.count - 1]) if feed.count else 0
 
+    def first_time(self, symbol: str, moment: int) -> int:
+        """Return when the first bar at or after *moment* ended, nanoseconds UTC; 0 while there is none."""
+        known = self.feeds[symbol].time[: self.feeds[symbol].count]
+        place = int(np.searchsorted(known, moment))
+        return int(known[place]) if place < len(known) else 0
+
+    def known_at(self, symbol: str, time: int) -> tuple[float, float]:
+        """Return bid and rate as they were known at *time*, nanoseconds UTC; NaN before the first price."""
+        bid, _, rate = self.columns(symbol, np.array([time]))
+        return float(bid[0]), 1.0 if rate is None else float(rate[0])
+
     def rate(self, symbol: str) -> float:
         """Return account currency per unit of the symbol's quote currency; NaN while a leg has no price."""
         legs = self._legs[symbol]

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 
 from herald.clock import DAY, parse_time
 from herald.components import Numbers
-from herald.model.instrument import week_windows
+from herald.model.instrument import server_zone, week_windows
 
 __all__ = [
     "AccountTable",
@@ -111,6 +111,8 @@ class InstrumentTable(Table):
     """Unit of both."""
     triple_swap_day: Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] | None = None
     """Night that counts three times."""
+    swap_zone: str | None = None
+    """Zone whose midnight ends a night: an IANA name, with hours on top where the server is ahead: America/New_York+7."""
     commission: float | None = Field(default=None, ge=0)
     """Of the broker, for one lot and side, account currency."""
     sessions: list[str] | None = None
@@ -131,6 +133,12 @@ class InstrumentTable(Table):
     def _has_windows(cls, windows: list[str] | None) -> list[str] | None:
         week_windows(windows or ())
         return windows
+
+    @field_validator("swap_zone")
+    @classmethod
+    def _has_server(cls, name: str | None) -> str | None:
+        server_zone(name or "UTC")
+        return name
 
     @field_validator("session_zone")
     @classmethod

@@ -242,7 +242,7 @@ class Driver:
             self._catch_up()
             self._desk.fill(table, message)
         elif kind is Account:
-            self.account[table] = message
+            self._stated(table, message)
         elif kind is Found:
             self._desk.found(table, message)
         elif kind is Snapshot:
@@ -305,7 +305,7 @@ class Driver:
             self._moment(moment)
 
     def _snapshot(self, table: str, seen: Snapshot) -> None:
-        self.account[table] = seen.account
+        self._stated(table, seen.account)
         if seen.first:
             self._reconciler.lost(table)
         is_ready = self._reconciler.snapshot(table, seen)
@@ -313,6 +313,10 @@ class Driver:
         self._spool.write((AccountSeen(seen.time, table, seen.account),))
         if is_ready:
             self._engine.emit(Connected(self._clock.now(), table))
+
+    def _stated(self, table: str, account: Account) -> None:
+        self.account[table] = account
+        self._engine.ledger.state_swap(sum(one.swap for one in self.account.values()), account.time)
 
     def _system(self, table: str, event: SystemEvent) -> None:
         if isinstance(event, Disconnected):

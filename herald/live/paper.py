@@ -82,6 +82,8 @@ class PaperBook:
             self._db.execute("CREATE TABLE IF NOT EXISTS fills (number INTEGER PRIMARY KEY, time INTEGER, data BLOB)")
             self._db.execute("CREATE TABLE IF NOT EXISTS account (id TEXT)")
             self._db.execute("CREATE TABLE IF NOT EXISTS played (time INTEGER)")
+            nights = "strategy TEXT, symbol TEXT, swap REAL, due INTEGER, PRIMARY KEY (strategy, symbol)"
+            self._db.execute(f"CREATE TABLE IF NOT EXISTS nights ({nights})")
         except (sqlite3.Error, OSError) as error:
             raise ConnectorError(
                 f"the paper account {str(path)!r} cannot be opened: {error}; move it away to begin anew"
@@ -124,6 +126,19 @@ class PaperBook:
         """Keep a fill."""
         row = (fill.time, redact_packed(msgspec.msgpack.encode(_FillRow(fill, rate, now))))
         self._db.execute("INSERT INTO fills (time, data) VALUES (?, ?)", row)
+
+    def gathers(self, rows: Sequence[tuple[str, str, float, int]]) -> None:
+        """Keep (strategy, symbol, swap gathered, end of the next night) of books, all of them or none."""
+        kept = "INSERT OR REPLACE INTO nights VALUES (?, ?, ?, ?)"
+        if self._db.in_transaction:
+            self._db.executemany(kept, rows)
+            return
+        with self:
+            self._db.executemany(kept, rows)
+
+    def gathered(self) -> list[tuple[str, str, float, int]]:
+        """Return what `gathers` kept."""
+        return list(self._db.execute("SELECT strategy, symbol, swap, due FROM nights"))
 
     def rests(self, resting: Sequence[Waiting]) -> None:
         """Keep what rests, in the order of placement."""
@@ -238,6 +253,8 @@ class PaperConnector:
             currency=currency,
             leverage=leverage,
             mode=mode,
+            instruments=[instruments[symbol] for symbol in dict.fromkeys(symbol for _, symbol in owners)],
+            on_charge=lambda: self._gathers(self._ledger.open_books()),
         )
         self._restore()
 
@@ -255,6 +272,12 @@ class PaperConnector:
         for row in self._book.fills(0):
             request = self._orders[row.fill.order_id].request
             self._ledger.apply(row.fill, request, self._its_book(request), row.rate, row.now)
+        if self._simulator.swaps is not None:
+            for strategy, symbol, swap, due in self._book.gathered():
+                book = self._ledger.books.get((strategy, symbol))
+                if book is not None and book.size:
+                    self._ledger.charge(book, swap, 0)
+                    self._simulator.swaps.resume(symbol, due)
         waiting = self._book.resting()
         for one in waiting:
             self._its_book(one.request)
@@ -293,8 +316,15 @@ class PaperConnector:
             book.working[fill.order_id] = after
         self._book.order(after)
         self._book.fill(fill, rate, self._now)
+        self._gathers([book])
         # The account as it is with this execution, for whoever asks while he hears of it.
         self._out += [self.account(), fill]
+
+    def _gathers(self, books: Sequence[Book]) -> None:
+        """Keep what positions have gathered overnight."""
+        swaps = self._simulator.swaps
+        if swaps is not None:
+            self._book.gathers([(one.strategy, one.symbol, one.swap, due) for one in books if (due := swaps.due(one.symbol))])
 
     def _keep(self) -> None:
         self._book.rests(self._simulator.waiting())
@@ -433,6 +463,8 @@ class PaperConnector:
             self._set_time(quote.time)
         if quote.symbol not in self._feeds:
             return
+        if self._simulator.swaps is not None:
+            self._simulator.swaps.settle(quote.symbol, quote.time, quote.time)  # by the price before this one
         self._market.take(quote)
         if quote.symbol in self._simulator.resting:
             flat = (quote.bid,) * 4

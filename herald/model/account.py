@@ -57,11 +57,12 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         currency: In which every amount here is stated.
         mode: Netting or hedging.
         balance: Deposits plus realised profit less fees.
-        equity: Balance plus open profit.
+        equity: Balance plus open profit and *swap*.
         margin_used: Held back for open positions.
         margin_free: Equity less *margin_used*.
         leverage: Notional that one unit of margin carries, >= 1.
         time: When this was true, nanoseconds UTC.
+        swap: Interest that open positions have gathered, where the broker states it; it becomes balance when they close.
     """
 
     id: str
@@ -75,3 +76,4 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     margin_free: float
     leverage: float
     time: int
+    swap: float = 0.0

@@ -10,12 +10,15 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-__all__ = ["Instrument", "SwapMode", "TradeMode", "week_windows"]
+__all__ = ["Instrument", "SwapMode", "TradeMode", "server_zone", "week_windows"]
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _DAY_MINUTES = 24 * 60
 _WEEK_MINUTES = 7 * _DAY_MINUTES
 _NAME = "|".join(_DAYS)
+_AHEAD = re.compile(r"(.+)([+-])(\d\d?)(?::([0-5]\d))?")
+_MOST_AHEAD_SECONDS = 14 * 3_600
+"""No clock of the world is further from UTC."""
 _WINDOW = re.compile(rf"(?:({_NAME})(?:-({_NAME}))? )?(\d\d):(\d\d)-(?:({_NAME}) )?(\d\d):(\d\d)")
 
 
@@ -59,6 +62,33 @@ class SwapMode(StrEnum):
     """Positions are closed and opened again at the close, moved by so many price steps."""
     REOPEN_BID = "reopen_bid"
     """The same at the bid."""
+
+
+def server_zone(text: str) -> tuple[ZoneInfo, int]:
+    """Return the zone whose clocks a server follows, and how far it is ahead of them, seconds.
+
+    Args:
+        text: An IANA name, with hours on top where the server is ahead: ``Europe/Athens``, ``America/New_York+7``, ``UTC+5:30``.
+
+    Raises:
+        ValueError: It names no zone.
+    """
+    zone = _zone(text)
+    if zone is not None:
+        return zone, 0
+    match = _AHEAD.fullmatch(text)
+    zone = None if match is None else _zone(match[1])
+    seconds = 0 if match is None else int(match[3]) * 3_600 + int(match[4] or 0) * 60
+    if match is None or zone is None or seconds > _MOST_AHEAD_SECONDS:
+        raise ValueError(f"{text!r} is no server's zone; write an IANA name, with hours on top if need be: America/New_York+7")
+    return zone, -seconds if match[2] == "-" else seconds
+
+
+def _zone(name: str) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return None
 
 
 def week_windows(texts: Iterable[str]) -> tuple[tuple[int, int], ...]:
@@ -141,6 +171,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         swap_short: The same for a short lot.
         swap_mode: The unit of both.
         triple_swap_day: Night that counts three times, ``Mon`` to ``Sun``.
+        swap_zone: Clocks at whose midnight a night ends, as `server_zone` reads it.
         commission: Of the broker, for one lot and side, account currency, >= 0.
         sessions: When it can be traded, in a week, as `week_windows` reads it; empty for always.
         session_zone: IANA name of the zone whose clocks *sessions* follow.
@@ -162,6 +193,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     swap_short: float = 0.0
     swap_mode: SwapMode = SwapMode.NONE
     triple_swap_day: str = "Wed"
+    swap_zone: str = "UTC"
     commission: float = 0.0
     sessions: tuple[str, ...] = ()
     session_zone: str = "UTC"
@@ -186,6 +218,11 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(
                 f"triple_swap_day of {self.symbol!r} must be one of {', '.join(_DAYS)}, not {self.triple_swap_day!r}"
             )
+        if self.swap_zone != "UTC":
+            try:
+                server_zone(self.swap_zone)
+            except ValueError as error:
+                raise ValueError(f"swap_zone of {self.symbol!r}: {error}") from None
         self._settle("swap_mode", SwapMode)
         self._settle("trade_mode", TradeMode)
         if self.sessions or self.session_zone != "UTC":

@@ -21,12 +21,13 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
         entry_price: Average entry price, quote currency per unit.
         exit_time: Time of the closing fill.
         exit_price: Price of the closing fill.
-        gross: Profit before fees, account currency.
+        gross: Profit before fees and swap, account currency.
         fees: This part's share of the entry fees plus the exit fee, account currency.
         entry_order: Id of the order that opened the position.
         exit_order: Id of the order that closed this part.
         entry_tag: Tag of the former.
         exit_tag: Tag of the latter: why it was closed.
+        swap: Interest that this part gathered overnight, account currency; negative where it cost.
     """
 
     strategy: str
@@ -43,8 +44,9 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     exit_order: str
     entry_tag: str = ""
     exit_tag: str = ""
+    swap: float = 0.0
 
     @property
     def net(self) -> float:
-        """Return the profit after fees, account currency."""
-        return self.gross - self.fees
+        """Return the profit after fees and swap, account currency."""
+        return self.gross - self.fees + self.swap

@@ -57,6 +57,7 @@ def make_payload(run: StoredRun, trades: Sequence[Trade], curve: EquityCurve, ma
             "exit_time": [trade.exit_time // SECOND for trade in kept],
             "exit_price": [round(trade.exit_price, 10) for trade in kept],
             "fees": [round(trade.fees, 6) for trade in kept],
+            "swap": [round(trade.swap, 6) for trade in kept],
             "net": [round(trade.net, 6) for trade in kept],
             "exit_tag": [trade.exit_tag for trade in kept],
         },

@@ -92,7 +92,7 @@ def distribution(profits: FloatArray, currency: str) -> tuple[Markup, str]:
     """Return a histogram of the profits of the trades, and one line about it.
 
     Args:
-        profits: After fees, account currency, shape (n,).
+        profits: After fees and swap, account currency, shape (n,).
         currency: Of the account.
     """
     if len(profits) == 0:

@@ -42,7 +42,7 @@ _ORDER = (
 _FILL = ("id", "order_id", "symbol", "side", "size", "price", "fee", "fee_currency", "time", "swap")
 _TRADE = (
     *("strategy", "symbol", "side", "size", "entry_time", "entry_price", "exit_time", "exit_price"),
-    *("gross", "fees", "net", "entry_order", "exit_order", "entry_tag", "exit_tag"),
+    *("gross", "fees", "swap", "net", "entry_order", "exit_order", "entry_tag", "exit_tag"),
 )
 _EQUITY = ("time", "equity", "balance", "exposure")
 _NOTE = ("time", "strategy", "text")
@@ -68,11 +68,11 @@ def write_fills(path: Path, fills: Iterable[Fill]) -> None:
 
 
 def write_trades(path: Path, trades: Iterable[Trade]) -> None:
-    """Write every closed round trip, with its profit after fees."""
+    """Write every closed round trip, with its profit after fees and swap."""
     rows = (
         (
             *(t.strategy, t.symbol, _SIDES[t.side], _exact(t.size), format_time(t.entry_time), _exact(t.entry_price)),
-            *(format_time(t.exit_time), *map(_exact, (t.exit_price, t.gross, t.fees, t.net))),
+            *(format_time(t.exit_time), *map(_exact, (t.exit_price, t.gross, t.fees, t.swap, t.net))),
             *(t.entry_order, t.exit_order, redact(t.entry_tag), redact(t.exit_tag)),
         )
         for t in trades
@@ -183,10 +183,11 @@ def _to_trade(row: Row) -> Trade:
         exit_price=float(row[7]),
         gross=float(row[8]),
         fees=float(row[9]),
-        entry_order=row[11],
-        exit_order=row[12],
-        entry_tag=row[13],
-        exit_tag=row[14],
+        entry_order=row[12],
+        exit_order=row[13],
+        entry_tag=row[14],
+        exit_tag=row[15],
+        swap=float(row[10]),
     )
 
 

@@ -288,7 +288,16 @@ def assemble(
     view = View(ledger, market, instruments, account, EquityTrack(ledger, market, moments))
     engine = Engine(ledger, market, feeds, view, account)
     simulator = Simulator(
-        ledger, market, engine.on_order, engine.on_fill, costs=costs, rules=rules, currency=currency, leverage=leverage, mode=mode
+        ledger,
+        market,
+        engine.on_order,
+        engine.on_fill,
+        costs=costs,
+        rules=rules,
+        currency=currency,
+        leverage=leverage,
+        mode=mode,
+        instruments=[instruments[symbol] for symbol in traded],
     )
     engine.observe(observers, _EVENTS)
     for setup in strategies:
@@ -442,7 +451,7 @@ def _send(engine: Engine, simulator: Simulator) -> None:
 def _cash(ledger: Ledger, market: Market) -> float:
     """Return starting cash plus the money of every fill: what a fully paid account would have left."""
     flows = sum(book.cash * market.rate(book.symbol) for book in ledger.books.values() if book.changes)
-    return ledger.cash - math.fsum(fill.fee for fill in ledger.fills.values() if fill.fee) + flows
+    return ledger.cash - math.fsum(fill.fee - fill.swap for fill in ledger.fills.values() if fill.fee or fill.swap) + flows
 
 
 def _traded(series: Sequence[BarSeries], market: Market, start: int | None, moments: IntArray) -> dict[str, BarSeries]:

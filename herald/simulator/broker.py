@@ -6,7 +6,7 @@ The numbers in comments (``F3``, ``C2``) are those rules.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,6 +20,7 @@ from herald.model import (
     Account,
     AccountMode,
     Fill,
+    Instrument,
     Order,
     OrderRequest,
     OrderStatus,
@@ -29,6 +30,7 @@ from herald.model import (
 )
 from herald.simulator.costs import Costs
 from herald.simulator.margin import Margins, Marks
+from herald.simulator.swap import Swaps
 
 __all__ = ["FillRules", "Intrabar", "Simulator", "Waiting"]
 
@@ -131,6 +133,7 @@ class Simulator:
 
     Attributes:
         resting: Every order that waits, by symbol and id, in the order of placement; a symbol without one has no entry.
+        swaps: What positions pay overnight; None where no instrument states a swap.
     """
 
     def __init__(
@@ -145,6 +148,8 @@ class Simulator:
         currency: str,
         leverage: float,
         mode: AccountMode,
+        instruments: Iterable[Instrument] = (),
+        on_charge: Callable[[], None] | None = None,
     ) -> None:
         """Set up an empty order book.
 
@@ -159,6 +164,11 @@ class Simulator:
             currency: Of the account.
             leverage: Of the account, >= 1.
             mode: Netting or hedging.
+            instruments: Terms of the traded symbols, for the swap that they state.
+            on_charge: Told that positions were charged for a night.
+
+        Raises:
+            ConfigError: A swap is stated in a currency that is not known.
         """
         self.resting: dict[str, dict[str, _Resting]] = {}
         self._ledger = ledger
@@ -173,6 +183,10 @@ class Simulator:
         self._slips = costs.has_slippage
         self._charges = costs.has_commission
         self._margins = Margins(marks, leverage, mode)
+        swaps = Swaps(ledger, marks, instruments, currency, mode, on_charge)
+        self.swaps = swaps if swaps else None
+        if swaps:
+            ledger.catch_up = swaps.catch_up
         self._matching = ""
         self._fills = 0
 
@@ -248,8 +262,13 @@ class Simulator:
             contract = next(iter(orders.values())).book.instrument.contract_size
             bar.left = self._rules.participation * volume / contract
         self._matching = symbol
+        swaps = self.swaps
+        if swaps is not None:
+            swaps.settle(symbol, start, time)  # C8: a night that ends when the bar begins is over before its first price
         self._at_open(orders, bar)
         if orders:
+            if swaps is not None:
+                swaps.settle(symbol, time - 1, time)
             if self._rules.intrabar in (Intrabar.WORSE, Intrabar.BETTER):
                 self._inside(orders, bar, better=self._rules.intrabar is Intrabar.BETTER)
             else:
@@ -262,7 +281,9 @@ class Simulator:
         if not orders:
             del self.resting[symbol]
 
-    def straight(self, request: OrderRequest, time: int, price: float, spread: float, reach: float, volume: float) -> None:
+    def straight(
+        self, request: OrderRequest, time: int, price: float, spread: float, reach: float, volume: float, end: int
+    ) -> None:
         """Accept a plain market order and fill it on the next bar, in one go.
 
         The result is that of `accept` and `match` for a plain request, with no other order waiting, nobody listening
@@ -275,8 +296,11 @@ class Simulator:
             spread: Ask minus bid.
             reach: Its high minus low.
             volume: Its volume.
+            end: Its end, nanoseconds UTC.
         """
         book = self._ledger.books[request.strategy, request.symbol]
+        if self.swaps is not None:
+            self.swaps.settle(request.symbol, time, end)
         size = request.size
         change = -size
         if request.side > 0:
@@ -295,9 +319,10 @@ class Simulator:
                 text = f"margin for {size} lots of {request.symbol} is missing {lacking:.2f} {self._currency}"
                 self._on_order(Order(request, OrderStatus.REJECTED, time, request.id, code="no_money", reason=text))
                 return
+        swap = _paid(book, change) if book.swap else 0.0
         self._fills = number = self._fills + 1
         self._margins.touch(book)
-        self._on_fill(Fill(str(number), request.id, request.symbol, request.side, size, price, fee, self._currency, time))
+        self._on_fill(Fill(str(number), request.id, request.symbol, request.side, size, price, fee, self._currency, time, swap))
 
     @property
     def is_thin(self) -> bool:
@@ -430,6 +455,7 @@ class Simulator:
                 text = f"margin for {size} lots of {request.symbol} is missing {lacking:.2f} {self._currency}"
                 self._end(resting, OrderStatus.REJECTED, time, "no_money", text)
                 return ()
+        swap = _paid(book, change) if book.swap else 0.0
         bar.left -= size
         self._fills = number = self._fills + 1
         resting.filled = filled = size if resting.filled == 0 else book.snap(resting.filled + size)
@@ -438,7 +464,7 @@ class Simulator:
         if is_done:
             self._remove(request)
         self._margins.touch(book)
-        self._on_fill(Fill(str(number), request.id, request.symbol, side, size, price, fee, self._currency, time))
+        self._on_fill(Fill(str(number), request.id, request.symbol, side, size, price, fee, self._currency, time, swap))
         if self.resting:
             if request.reduce_only and not is_done and book.size == 0:
                 self._end(resting, _CANCELLED, time, "nothing_to_reduce", "the position is closed already")
@@ -471,7 +497,9 @@ class Simulator:
         marks = self._marks
         rate = marks.rate(book.symbol) if marks.converts else 1.0
         entry = price
-        worth = ledger.balance - fee
+        if self.swaps is not None:
+            self.swaps.catch_up()
+        worth = ledger.balance - fee + ledger.swap
         if held:
             worth += (price - book.average_price) * held * book.contract * rate
             if held * change > 0:
@@ -567,6 +595,8 @@ class Simulator:
 
     def close_out(self, book: Book, time: int, request: OrderRequest) -> None:
         """Close a book at the last known price, for ``on_stop = "flatten"`` (F14)."""
+        if self.swaps is not None:
+            self.swaps.settle(book.symbol, time, time)
         self.accept(Submit(request), time)
         price = self._marks.bid(book.symbol)
         spread = self._marks.ask(book.symbol) - price
@@ -577,7 +607,9 @@ class Simulator:
 
     def account(self, now: int) -> Account:
         """Return the account, valued at the last prices."""
-        worth = self._ledger.balance + self._ledger.open_profit(self._marks)
+        if self.swaps is not None:
+            self.swaps.catch_up()
+        worth = self._ledger.balance + self._ledger.swap + self._ledger.open_profit(self._marks)
         used = self._margins.used()
         return Account(
             id="simulated",
@@ -591,6 +623,7 @@ class Simulator:
             margin_free=worth - used,
             leverage=self._leverage,
             time=now,
+            swap=self._ledger.swap,
         )
 
 
@@ -604,6 +637,12 @@ def _expiry(request: OrderRequest, now: int) -> int:
     if request.time_in_force is TimeInForce.GTD and request.expires is not None:
         return request.expires
     return _NEVER
+
+
+def _paid(book: Book, change: float) -> float:
+    """Return what is paid of the swap that *book* has gathered, where it changes by *change* lots."""
+    held = book.size
+    return round(book.swap * min(abs(change / held), 1.0), 10) if held * change < 0 else 0.0
 
 
 def _price(level: float | None) -> float:

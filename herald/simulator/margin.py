@@ -36,6 +36,15 @@ class Marks(Protocol):
     def rate(self, symbol: str) -> float:
         """Return account currency per unit of the symbol's quote currency; NaN while unknown."""
 
+    def price_time(self, symbol: str) -> int:
+        """Return when the last price was known, nanoseconds UTC; 0 before the first."""
+
+    def first_time(self, symbol: str, moment: int) -> int:
+        """Return when the first price at or after *moment* was known, nanoseconds UTC; 0 while there is none."""
+
+    def known_at(self, symbol: str, time: int) -> tuple[float, float]:
+        """Return bid and rate as they were known at *time*, nanoseconds UTC."""
+
     def sides(self, symbols: Iterable[str]) -> tuple[list[float], list[float]]:
         """Return bid and ask of every symbol; NaN before the first price."""
 

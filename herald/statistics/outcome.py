@@ -19,11 +19,11 @@ class Curve(Protocol):
 
     @property
     def equity(self) -> FloatArray:
-        """Balance plus open profit."""
+        """Balance plus open profit and gathered swap."""
 
     @property
     def balance(self) -> FloatArray:
-        """Starting cash plus realised profit less fees."""
+        """Starting cash plus realised profit and paid swap less fees."""
 
     @property
     def exposure(self) -> FloatArray:

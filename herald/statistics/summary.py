@@ -86,6 +86,7 @@ def _account(result: Outcome, start: int, end: int, daily: DailyReturns) -> dict
         "annual_return": series.annual_return(daily.returns, daily.periods_per_year),
         "cagr": series.cagr(cash, final, (end - start) / SECOND / _YEAR_SECONDS),
         "commissions": math.fsum(fill.fee for fill in result.fills),
+        "swaps": math.fsum(fill.swap for fill in result.fills),
         "exposure_time": float(np.mean(curve.exposure > 0)) if len(curve.time) else math.nan,
         "volume": math.fsum(fill.size for fill in result.fills),
     }

@@ -33,6 +33,7 @@ from herald.model import (
     TimeInForce,
     Timer,
 )
+from herald.model.instrument import SwapMode
 from herald.runtime import StrategySetup, assemble, simulate
 from herald.simulator.broker import FillRules, Intrabar
 from herald.simulator.costs import Costs
@@ -216,10 +217,13 @@ def walk(seed: int, symbol: str, n: int, *, holes: float) -> BarSeries:
 def instruments() -> dict[str, Instrument]:
     terms = {"price_step": 0.01, "size_step": 0.1, "min_size": 0.1, "contract_size": 10.0}
     return {
-        "AAA": Instrument(symbol="AAA", quote="USD", **terms),
-        "BBB": Instrument(symbol="BBB", quote="EUR", **terms),
+        "AAA": Instrument(symbol="AAA", quote="USD", swap_long=-40.0, swap_short=15.0, swap_mode=SwapMode.POINTS, **terms),
+        "BBB": Instrument(
+            symbol="BBB", quote="EUR", swap_long=-90.0, swap_short=30.0, swap_mode=SwapMode.INTEREST_CURRENT,
+            swap_zone="America/New_York+6:30", **terms,
+        ),
         "EURUSD": Instrument(symbol="EURUSD", base="EUR", quote="USD", **terms),
-    }
+    }  # fmt: skip
 
 
 def setups(seed: int, kind: type[Wild], *, fails: bool) -> list[StrategySetup]:

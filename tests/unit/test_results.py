@@ -351,7 +351,7 @@ def test_a_manifest_that_lacks_a_section_is_named(tmp_path: Path, section: str) 
 @pytest.mark.parametrize(
     ("file", "line", "words"),
     [
-        ("trades.csv", "trend,TEST,buy,x", "trades.csv, line 3: 4 fields where 15 belong"),
+        ("trades.csv", "trend,TEST,buy,x", "trades.csv, line 3: 4 fields where 16 belong"),
         ("fills.csv", "1,o,TEST,up,1,1,0,USD,2024-01-01T00:00:00Z,0", "fills.csv, line 3: 'up'"),
         ("equity.csv", "2024-01-01T09:00:00Z,x,1,1", "equity.csv, line 6: could not convert"),
         ("equity.csv", "yesterday,1,1,1", "equity.csv: a time cannot be read"),

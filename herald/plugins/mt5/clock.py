@@ -39,6 +39,14 @@ class ServerZone:
         self._zone = zone
         self._ahead = ahead
 
+    @property
+    def text(self) -> str:
+        """Return the zone as `herald.model.instrument.server_zone` reads it."""
+        name = "UTC" if self._zone is None else str(self._zone)
+        minutes = abs(self._ahead) // MINUTE
+        ahead = f"{'-' if self._ahead < 0 else '+'}{minutes // 60}" + (f":{minutes % 60:02}" if minutes % 60 else "")
+        return name + ahead if minutes else name
+
     def offset(self, moment: int) -> int:
         """Return how far the server's clock is ahead of UTC at *moment* (nanoseconds UTC), nanoseconds."""
         if self._zone is None:

@@ -98,6 +98,7 @@ _SWAPS = {
     7: SwapMode.REOPEN_CLOSE,
     8: SwapMode.REOPEN_BID,
 }
+_IN_POINTS = frozenset({SwapMode.POINTS, SwapMode.REOPEN_CLOSE, SwapMode.REOPEN_BID})
 _MODES = {
     0: TradeMode.DISABLED,
     1: TradeMode.LONG_ONLY,
@@ -554,23 +555,31 @@ class MT5Connector:
         return tuple(self._instrument(one) for one in infos)
 
     def _instrument(self, info: SymbolInfo) -> Instrument:
+        step = info.trade_tick_size or info.point
+        steps = info.point / step if step else 1.0  # what the terminal states in points is stated in price steps here
+        mode = _SWAPS.get(info.swap_mode, SwapMode.NONE)
+        if mode is SwapMode.MARGIN and info.currency_margin == info.currency_base:
+            mode = SwapMode.BASE
+        moves = steps if mode in _IN_POINTS else 1.0
+        zone = self.server_clock.zone
         return Instrument(
             symbol=self._ours(info.name),
             base=info.currency_base if len(info.currency_base) == 3 else "",
             quote=info.currency_profit,
-            price_step=info.trade_tick_size or info.point,
+            price_step=step,
             size_step=info.volume_step,
             min_size=info.volume_min,
             max_size=info.volume_max,
             contract_size=info.trade_contract_size,
             # On currencies and CFDs the leverage decides; on futures the exchange's margin of a lot.
             margin=info.margin_initial if info.trade_calc_mode in (1, 33, 34) else 0.0,
-            stops_level=float(info.trade_stops_level),
-            freeze_level=float(info.trade_freeze_level),
-            swap_long=info.swap_long,
-            swap_short=info.swap_short,
-            swap_mode=_SWAPS.get(info.swap_mode, SwapMode.NONE),
+            stops_level=info.trade_stops_level * steps,
+            freeze_level=info.trade_freeze_level * steps,
+            swap_long=info.swap_long * moves,
+            swap_short=info.swap_short * moves,
+            swap_mode=mode,
             triple_swap_day=_DAYS[info.swap_rollover3days] if 0 <= info.swap_rollover3days < 7 else "Wed",
+            swap_zone="UTC" if zone is None else zone.text,
             trade_mode=_MODES.get(info.trade_mode, TradeMode.DISABLED),
         )
 

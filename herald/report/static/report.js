@@ -317,6 +317,7 @@
     ["Exit price", (t) => t.exit_price, (t) => number(t.exit_price, symbols[t.symbol]?.digits ?? 5)],
     ["Held", (t) => t.exit_time - t.entry_time, (t) => length(t.exit_time - t.entry_time)],
     ["Fees", (t) => t.fees, (t) => number(t.fees, 2)],
+    ...(trades.some((t) => t.swap) ? [["Swap", (t) => t.swap, (t) => number(t.swap, 2)]] : []),
     ["Net profit", (t) => t.net, (t) => number(t.net, 2)],
     ["Why closed", (t) => t.exit_tag || "strategy", null, "text"],
   ];

@@ -17,6 +17,8 @@ import msgspec
 import numpy as np
 
 from herald.clock import DAY, HOUR, MINUTE, SECOND, WallClock
+from herald.model.instrument import SwapMode
+from herald.simulator.swap import counts, interest
 from herald.testing.mt5.names import RATES, TICKS
 from herald.testing.mt5.options import Options, Symbol
 from herald.testing.simbroker.book import Book, Deal, Entry, Holding, State
@@ -30,6 +32,9 @@ __all__ = ["TEXTS", "Broker", "Refused", "span_of"]
 
 _DUST = 1e-9
 _BUY, _SELL = 0, 1
+_SWAP_MODES = tuple(SwapMode)
+"""By number: the words stand in the order of ``ENUM_SYMBOL_SWAP_MODE``."""
+_IN_BASE = frozenset({SwapMode.BASE, SwapMode.MARGIN})
 _FOREVER = 2**62
 REFUSALS = {
     "bad_size": 10014,
@@ -230,18 +235,26 @@ class Broker:
 
     def _roll(self, day: int, now: int) -> None:
         """Pay or take the interest of the night that ends where *day* of the server begins."""
-        weekday = (day - 1 + 4) % 7
-        if weekday in (0, 6):
-            return
         for held in list(self.book.holdings.values()):
             symbol = self.symbols[held.symbol]
-            if symbol.swap_mode != 1 or self._day(held.opened) >= day:
+            # The first day of 1970 was a Thursday; MetaTrader's week begins on Sunday, that of the rules on Monday.
+            nights = counts((day - 1 + 3) % 7, (symbol.swap_rollover3days - 1) % 7)
+            if not nights or self._day(held.opened) >= day:
                 continue
-            points = symbol.swap_long if held.size > 0 else symbol.swap_short
-            nights = 3 if weekday == symbol.swap_rollover3days else 1
-            rate = self.exchange.rate(symbol.currency_profit, now)
-            amount = points * symbol.point * symbol.trade_contract_size * abs(held.size) * rate * nights
-            self.exchange.accrue(held.ticket, round(amount, 2), now)
+            mode, base = _SWAP_MODES[symbol.swap_mode], symbol.currency_base or symbol.currency_profit
+            amount = nights * interest(
+                SwapMode.BASE if mode is SwapMode.MARGIN else mode,  # the margin of its symbols is in their base currency
+                symbol.swap_long if held.size > 0 else symbol.swap_short,
+                abs(held.size),
+                step=symbol.point,
+                contract=symbol.trade_contract_size,
+                entry=held.average,
+                price=self.exchange.market.tick(held.symbol, now).bid,
+                rate=self.exchange.rate(symbol.currency_profit, now),
+                base_rate=self.exchange.rate(base, now) if mode in _IN_BASE else math.nan,
+            )
+            if amount:
+                self.exchange.accrue(held.ticket, round(amount, 2), now)
 
     def _stop_out(self, now: int) -> None:
         """Close the position that loses most, as long as the margin level is below the stop-out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -95,7 +95,8 @@ class Symbol(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         trade_mode: 0 disabled, 1 long only, 2 short only, 3 close only, 4 full.
         filling_mode: Mask: 1 FOK, 2 IOC, 4 BOC.
         expiration_mode: Mask: 1 GTC, 2 day, 4 till a time, 8 till a day.
-        swap_mode: 0 none, 1 points.
+        swap_mode: 0 none, 1 points, 2 base currency, 3 margin currency, 4 account currency, 5 percent a year of the price,
+            6 percent a year of the entry price, 7 and 8 points (the position stays).
         swap_long: A night, in the unit of *swap_mode*.
         swap_short: The same of a short position.
         swap_rollover3days: Day whose night counts three times, 0 is Sunday.
@@ -124,7 +125,7 @@ class Symbol(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     trade_mode: int = 4
     filling_mode: int = 3
     expiration_mode: int = 15
-    swap_mode: int = 1
+    swap_mode: Annotated[int, msgspec.Meta(ge=0, le=8)] = 1
     swap_long: float = -6.5
     swap_short: float = 1.2
     swap_rollover3days: int = 3

@@ -11,6 +11,7 @@ import pytest
 from herald.clock import DAY, HOUR
 from herald.errors import ConfigError, DataError
 from herald.model import AccountMode, Timeframe, TimeInForce
+from herald.model.instrument import SwapMode
 from herald.runtime import simulate
 from herald.simulator.broker import FillRules, Intrabar
 from herald.simulator.costs import Costs
@@ -601,6 +602,16 @@ def test_c7_short_positions_are_valued_at_the_ask(run: Runner) -> None:
 
     assert pytest.approx(10_000 + 10 - 9.2) == result.equity.equity[-1]
     assert pytest.approx(result.account["equity"]) == result.equity.equity[-1]
+
+
+def test_c8_a_night_costs_the_swap_of_the_lots(run: Runner) -> None:
+    # The first of January 1970 was a Thursday: its night counts once. Filled at 21:00, closed at 02:00; 5 points of 0.01 a lot.
+    terms = instrument(swap_long=-5.0, swap_mode=SwapMode.POINTS)
+
+    result = run([FLAT] * 30, {20: lambda ctx: ctx.buy("X", 3), 25: lambda ctx: ctx.close("X")}, instrument=terms)
+
+    assert [pytest.approx(-0.15)] == [trade.swap for trade in result.trades]
+    assert pytest.approx(10_000 - 0.15) == result.equity.equity[-1]
 
 
 # --- the page itself ------------------------------------------------------------------------------

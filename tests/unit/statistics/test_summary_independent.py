@@ -252,6 +252,7 @@ EXPECTED: dict[str, Callable[[], Statistic]] = {
     "gross_profit": lambda: sum(won()),
     "gross_loss": lambda: sum(lost()),
     "commissions": lambda: sum(fill.fee for fill in run().fills),
+    "swaps": lambda: sum(fill.swap for fill in run().fills),
     "exposure_time": lambda: sum(each > 0 for each in run().equity.exposure) / 1_440,
     "volume": lambda: sum(fill.size for fill in run().fills),
     "annual_volatility": lambda: statistics.stdev(daily()) * math.sqrt(periods()),

@@ -268,7 +268,7 @@ def test_a_long_range_is_asked_for_in_pieces_and_never_more_than_the_terminal_ha
     assert {49} == {args[3] for name, args, _ in calls if name == "copy_rates_from_pos"}
 
 
-def test_prices_go_out_on_the_tick_size_and_terms_come_in_as_they_are(make: Make, calls: Calls) -> None:
+def test_prices_go_out_on_the_tick_size_and_terms_come_in_by_it(make: Make, calls: Calls) -> None:
     index = {
         "name": "ES", "currency_base": "", "currency_profit": "USD", "price": 5_000.0, "digits": 2, "trade_tick_size": 0.25,
         "trade_contract_size": 50.0, "volume_min": 0.5, "volume_step": 0.5, "volume_max": 20.0, "trade_stops_level": 40,
@@ -285,8 +285,10 @@ def test_prices_go_out_on_the_tick_size_and_terms_come_in_as_they_are(make: Make
     assert (0.25, 0.5, 0.5, 20.0, 50.0) == (
         terms.price_step, terms.size_step, terms.min_size, terms.max_size, terms.contract_size,
     )  # fmt: skip
-    assert (40.0, 7.0, TradeMode.LONG_ONLY) == (terms.stops_level, terms.freeze_level, terms.trade_mode)
-    assert (SwapMode.POINTS, -2.5, 0.5, "Fri") == (terms.swap_mode, terms.swap_long, terms.swap_short, terms.triple_swap_day)
+    # What MetaTrader states in points of 0.01 is stated in price steps here, which are 25 times as large.
+    assert (1.6, 0.28, -0.1, 0.02) == pytest.approx((terms.stops_level, terms.freeze_level, terms.swap_long, terms.swap_short))
+    assert (TradeMode.LONG_ONLY, SwapMode.POINTS, "Fri") == (terms.trade_mode, terms.swap_mode, terms.triple_swap_day)
+    assert "America/New_York+7" == terms.swap_zone
 
 
 def test_what_the_server_has_frozen_is_a_refusal_of_its_own(make: Make) -> None:
