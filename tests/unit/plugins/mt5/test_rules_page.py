@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[4]
@@ -18,6 +19,7 @@ def rows(text: str) -> list[list[str]]:
     return [cells for cells in lines if re.fullmatch(r"P?\d+", cells[0])]
 
 
+@cache
 def defined(file: Path) -> set[str]:
     """Return the names of the test functions and classes of a file."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
