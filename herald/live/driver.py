@@ -401,6 +401,8 @@ class Driver:
                 table, message, _ = self._inbox.get_nowait()
             except queue.Empty:
                 break
+            if type(message) is Found and not message.orders:
+                continue  # what the broker does not have may have to be sent again: the next run asks, and can
             self.handle(table, message)
         self._engine.take()
         self._stopped()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from herald.live.driver import Driver, Housekeeping
-from herald.live.messages import Snapshot
+from herald.live.messages import Found, Snapshot
 from herald.live.moments import Assembler
 from herald.live.recovery import Past
 from herald.model import AccountSeen, Alert, Bar, Fill, Moment, Quote, Side, Traded
@@ -116,3 +116,37 @@ def test_what_killed_runs_left_behind_the_last_snapshot_counts_for_the_next(cove
     loop.run(lambda: next(answers))
 
     assert kept == len(states)
+
+
+def test_an_order_that_is_missed_while_the_run_stops_is_not_sent_again_by_nobody() -> None:
+    stand = Stand()
+    name = stand.buy()
+    stand.accept(name)
+    stand.fill(1, name)
+    closing = stand.close()
+    stand.lose(closing)
+    stand.found(closing)
+    stand.clock.advance(11)  # longer than an order may take to be listed
+    stand.spool.run, stand.spool.number = (lambda work: None), 0  # type: ignore[attr-defined]
+    stand.spool.stop = lambda timeout: True  # type: ignore[attr-defined]
+    loop = driver(stand)
+    answer = Found(stand.clock.now(), closing, (), stand.clock.monotonic())
+
+    class Leaving:
+        """A worker that learns something while it stops."""
+
+        name = TABLE
+
+        def start(self) -> None:
+            """Do nothing."""
+
+        def stop(self, timeout: float) -> bool:
+            loop.deliver(self, answer)  # type: ignore[arg-type]
+            return True
+
+    loop.start({TABLE: Leaving()})  # type: ignore[dict-item]
+    loop.stop(1.0)
+
+    # The next run asks again and sends it; that it is sent now would be no more than a word.
+    assert "unknown" == stand.status(closing)
+    assert "order_resent" not in stand.alerts
