@@ -9,8 +9,10 @@ import itertools
 import json
 import math
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -229,6 +231,25 @@ def test_hours_without_prices_are_left_out_and_are_no_lost_connection(make: Make
     assert {1, 31} == steps
     assert isinstance(connector.poll(), tuple)
     connector.ping()
+
+
+def test_orders_and_executions_carry_the_servers_millisecond_in_utc(make: Make) -> None:
+    connector = make({"symbols": [STILL], "server_zone": "ny+7"})
+    connector.connect()
+    before = time.time_ns()
+    connector.submit(order(1))
+    told = [*news(connector, Fill), *connector.find(tag(1), 0)]
+    after = time.time_ns()
+
+    (deal,) = [one for one in connector._call("history_deals_get", 1, 2**31 - 1).value if one.type < 2]
+    (done,) = connector._call("history_orders_get", 1, 2**31 - 1).value
+    new_york = datetime.now(ZoneInfo("America/New_York")).utcoffset() or timedelta()
+    ahead = round(new_york.total_seconds()) * SECOND + 7 * HOUR
+    assert {type(one): one.time for one in told} == {
+        Fill: deal.time_msc * 1_000_000 - ahead,
+        Order: done.time_done_msc * 1_000_000 - ahead,
+    }
+    assert all(before - SECOND <= one.time <= after for one in told)
 
 
 # --- symbols and prices
