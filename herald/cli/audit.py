@@ -44,7 +44,7 @@ _path = click.Path(path_type=Path)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(file: Path, key_file: Path | None, heads: Path | None, expect: str | None, as_json: bool) -> None:
     """Check every record of FILE, and its end against what was noted elsewhere. Exit code 1: it was changed."""
-    from herald.utils.audit_log import read_audit_key, verify_audit
+    from herald.utils.audit_log import read_audit, read_audit_key, segments, verify_audit
 
     log, known_key, known_heads = _places(file)
     noted = _expected(expect)
@@ -57,10 +57,13 @@ def verify(file: Path, key_file: Path | None, heads: Path | None, expect: str | 
         names = type(found).__struct_fields__
         click.echo(json.dumps({"log": str(log)} | {name: getattr(found, name) for name in names}, indent=2))
     else:
-        click.echo(f"records  {found.records}, number {found.first} to {found.head}")
+        since = next((f", since {format_time(one.time)[:19]}Z" for one in read_audit(log)), "") if segments(log) else ""
+        click.echo(f"records  {found.records}, number {found.first} to {found.head}{since}")
         click.echo(f"head     {found.head}:{found.hash}")
         after = max(found.head - found.sealed, 0)
         click.echo(f"noted    up to record {found.sealed}; the {after} after it could be cut off unseen")
+        if (heads or known_heads).resolve().parent == log.resolve().parent:
+            click.echo("         beside the log: who can put back an older copy of both is not found out; see docs/audit.md")
         if found.torn:
             click.echo(f"torn     {found.torn} writes were cut short by a crash; each is noted in the log")
         click.echo("the log is what was written" if not found.problem else f"CHANGED  {found.problem}")

@@ -445,6 +445,8 @@ def _trail(folder: Path, file: Path | None, trust: Trust | None = None) -> Audit
 
     source = file or audited_by(folder)
     if source is None:
+        if (folder / "audit.log").exists():  # the note was taken away, or no run has left one yet
+            raise AuditError(f"{str(folder)!r} has an audit log, and nothing says which config it belongs to; name the config")
         return None
     if file is None and not source.exists():
         raise AuditError(f"what is done in {str(folder)!r} is recorded by {str(source)!r}, which is not there; name the config")

@@ -2,7 +2,8 @@
 
 One line of JSON a record, the last member its HMAC-SHA256, which covers the record and, through the one before it, all
 earlier ones. Without the key nobody can make a line that fits. A chain alone cannot show that its end was cut off:
-therefore its head is noted, every so often, in a second file of the same kind, which belongs somewhere else.
+therefore its head is noted, every so often, in a second file of the same kind, which belongs somewhere else. A log that does
+not reach its last note is not gone on with, and where the notes are gone the log itself says so from then on.
 
 Several processes may append to one log; each append is one write under a lock of the system.
 """
@@ -38,6 +39,8 @@ _MAC = b',"mac":"'
 _BINARY = getattr(os, "O_BINARY", 0)
 TORN = "audit.torn"
 CONTINUED = "audit.continued"
+UNNOTED = "audit.unnoted"
+_UNNOTED = UNNOTED.encode()
 
 
 class AuditRecord(msgspec.Struct, frozen=True):
@@ -116,6 +119,7 @@ class _ChainFile:
         self._name = str(path)
         self.chain = chain
         self.number = 0
+        self.last = b""  # the body of the last line
         self.hash = self.start = chain.start(name)
         self.size = 0
         self.torn = b""  # the beginning of a line that was never finished
@@ -183,7 +187,7 @@ class _ChainFile:
         try:
             before = bytes.fromhex(rows[-2][2].decode()) if len(rows) > 1 else self.start if number == 1 else None
             is_right = before is None or self.chain.link(before, number, body).hex() == mac.decode()
-            self.number, self.hash = number, bytes.fromhex(mac.decode())
+            self.number, self.hash, self.last = number, bytes.fromhex(mac.decode()), body
         except ValueError:
             is_right = False
         if not is_right:
@@ -211,6 +215,15 @@ class _ChainFile:
         if durable:
             os.fsync(descriptor)
         self.size = before + len(data)
+
+    def sync(self) -> None:
+        """See to it that what was written survives a loss of power.
+
+        Raises:
+            OSError: It may not.
+        """
+        if self._descriptor is not None:
+            os.fsync(self._descriptor)
 
     def forget(self) -> None:
         """Nobody knows how much of the last write is there: let the next `catch_up` find out."""
@@ -269,6 +282,7 @@ class AuditLog:
         self._sealed = 0
         self._sealed_at = clock.monotonic()
         self._is_known = False
+        self._is_new = False
 
     @property
     def head(self) -> tuple[int, str]:
@@ -296,8 +310,9 @@ class AuditLog:
                 with FileLock(self._lock_path) as lock:
                     lock.acquire(self._clock, _WAIT_SECONDS)
                     number = self._extend(rows, durable=durable)
-                    if self._heads is not None and number - self._sealed >= self._seal_records:
-                        self._seal(self._heads)
+                    if self._heads is not None and (self._is_new or number - self._sealed >= self._seal_records):
+                        self._seal(self._heads)  # of a new log at once: whoever finds it without notes knows that there were some
+                        self._is_new = False
             except (OSError, WaitTimeout) as error:
                 self.trouble = f"the audit log {str(self.path)!r} cannot be written: {_said(error)}"
                 raise AuditError(f"{self.trouble}; see to its disk and its permissions") from error
@@ -340,18 +355,22 @@ class AuditLog:
     def _extend(self, rows: Sequence[Row], *, durable: bool) -> int:
         file = self._file
         file.catch_up()
+        unnoted = "" if self._is_known else self._compare()
         self._is_known = True
         if file.size > self._rotate_bytes and not (file.torn or file.glue):
             self._put_aside()
         data = b""
         if not file.size:
             data = self._begin()
+            self._is_new = not data
         elif file.torn:
             # A line that was cut off stays, and the next record says so: nothing is ever taken out of the log.
             data = file.glue + self._own(TORN, _digest(file.torn), "a write was cut short", "kept")
         else:
             data = file.glue
         file.torn = file.glue = b""
+        if unnoted:
+            data += self._own(UNNOTED, unnoted, "no head is noted there", "the notes begin anew")
         try:
             data += b"".join(map(self._line, rows))
             file.write(data, durable=durable)
@@ -359,6 +378,30 @@ class AuditLog:
             file.forget()
             raise
         return file.number
+
+    def _compare(self) -> str:
+        """Compare the end of the log that is there with the last note; return the name of the notes where they are gone.
+
+        Raises:
+            AuditError: The log is not the one whose head was noted, or its end is missing.
+        """
+        file, heads = self._file, self._heads
+        if heads is None or not file.size:
+            return ""
+        if not heads.path.exists():
+            return heads.path.name
+        try:
+            heads.catch_up()
+            note = _decode_head(heads.last) if heads.number else None
+        except (OSError, AuditError, msgspec.DecodeError):
+            return ""  # to note the next head fails as well, and is told
+        if note is None or note.records < file.number or (note.records, note.head) == (file.number, file.hash.hex()):
+            return ""
+        what = "is another one" if note.records == file.number else f"is not there: the log ends at {file.number}"
+        raise AuditError(
+            f"record {note.records} of {str(self.path)!r}, which was noted in {heads.path.name!r}, {what}; keep both, find out"
+            " who changed them, and begin a new log with a new key"
+        )
 
     def _own(self, act: str, what: str, why: str, result: str) -> bytes:
         return self._line((self._clock.now(), "herald", act, what, why, result))
@@ -401,6 +444,7 @@ class AuditLog:
                 os.truncate(heads.path, heads.size - len(heads.torn) - (not heads.glue))
                 heads.close()
                 heads.catch_up()
+            self._file.sync()  # a note outlives no record
             note = Head(heads.number + 1, self._clock.now(), self._file.number, self._file.hash.hex())
             glue, heads.glue = heads.glue, b""
             heads.write(glue + heads.line(_encode(note)), durable=True)
@@ -496,6 +540,12 @@ def verify_audit(path: Path, key: bytes, heads: Path | None = None, expect: tupl
         if not walk.problem:
             walk.read(one)
     walk.finish(str(path))
+    begun = max((one for one in walk.unnoted if one <= min(noted, default=one)), default=0)
+    if begun and not problem and (expect is None or expect[0] < begun):
+        what = f"the notes begin anew with record {begun}, so whether something was cut off before it does not show"
+        problem = (
+            f"{heads.name if heads is not None else path.name}: {what}; if you know why, --expect a head that you noted since"
+        )
     return Verified(
         walk.count, walk.first, walk.number, walk.previous.hex(), max(noted, default=0), walk.torn, walk.problem or problem
     )
@@ -510,6 +560,7 @@ class _Walk:
         self.number = self.count = self.first = self.torn = 0
         self.previous = chain.start(b"herald-audit")
         self.fragment: bytes | None = None
+        self.unnoted: list[int] = []
         self.problem = ""
 
     def read(self, path: Path) -> None:
@@ -533,6 +584,8 @@ class _Walk:
                 return
             self.previous, self.number = found, number
             self.count += 1
+            if _UNNOTED in row[1] and self._record(row).act == UNNOTED:
+                self.unnoted.append(number)
             if number in noted and noted.pop(number) != text:
                 self.problem = f"{name}: record {number} is not the one that was noted elsewhere"
                 return
@@ -604,7 +657,8 @@ def _noted(chain: HashChain, heads: Path | None) -> tuple[dict[int, str], str]:
             note = _decode_head(row[1])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return noted, f"{heads.name}: note {number} is of another Herald"
-        noted[note.records] = note.head
+        if noted.setdefault(note.records, note.head) != note.head:
+            return noted, f"{heads.name}: record {note.records} was noted with two hashes"
     return noted, ""
 
 

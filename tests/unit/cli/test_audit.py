@@ -207,6 +207,17 @@ def test_what_was_locked_behind_the_owners_back_is_not_signed_with_the_rest(lock
     assert 0 == relocked.exit_code
 
 
+def test_without_the_note_of_its_config_an_audited_folder_is_no_way_around_either(file: Path, run: Run, tmp_path: Path) -> None:
+    run("halt", file, "--why", "one")
+    before = generation(tmp_path)
+
+    refused = run("resume", "--state", tmp_path / "state", "--why", "by the back door")
+
+    assert "has an audit log, and nothing says which config it belongs to; name the config" in str(refused.exception)
+    assert before == generation(tmp_path)
+    assert "HALTED" in run("halt", "--state", tmp_path / "state", "--why", "still").output
+
+
 def test_a_live_file_is_audited_of_its_own_accord(file: Path, run: Run, tmp_path: Path) -> None:
     file.write_text(
         "[herald]\nmode = 'live'\n[plugins]\nrequire_lock = false\n[strategies.trend]\nsymbols = ['A']\n", encoding="utf-8"
@@ -237,6 +248,8 @@ def test_verify_says_what_is_there_and_what_was_changed(file: Path, run: Run, tm
     changed = run("audit", "verify", file)
 
     assert (0, True) == (good.exit_code, "the log is what was written" in good.output)
+    assert "beside the log: who can put back an older copy of both is not found out" in good.output
+    assert "records  3, number 1 to 3, since 20" in good.output
     assert (3, 3, "") == (told["records"], told["sealed"], told["problem"])
     assert 0 == expected.exit_code
     assert (1, True) == (

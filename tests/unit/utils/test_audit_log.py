@@ -12,11 +12,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from herald.clock import WallClock
 from herald.errors import AuditError
 from herald.testing import FakeClock
 from herald.utils.audit_log import AuditLog, Verified, read_audit, read_audit_key, segments, verify_audit
+from herald.utils.hash_chain import HashChain
 
 KEY = bytes(range(32))
 MUTATIONS = 10_000
@@ -69,7 +72,8 @@ def test_a_line_is_json_and_one_line_whatever_is_said(tmp_path: Path) -> None:
 
 
 def test_several_writers_make_one_chain(tmp_path: Path) -> None:
-    logs = [open_log(tmp_path) for _ in range(4)]
+    path = tmp_path / "audit.log"  # by a real clock: who waits for a note that goes to the disk must not wait too short
+    logs = [AuditLog(path, KEY, WallClock(), heads=tmp_path / "audit.heads") for _ in range(4)]
     threads = [threading.Thread(target=fill, args=(log, 50)) for log in logs]
     for one in threads:
         one.start()
@@ -117,7 +121,7 @@ def test_the_files_are_their_owners_alone(tmp_path: Path) -> None:
 def test_the_head_is_noted_after_so_many_records_and_so_many_seconds(tmp_path: Path) -> None:
     clock = FakeClock()
     log = AuditLog(tmp_path / "audit.log", KEY, clock, heads=tmp_path / "audit.heads", seal_seconds=60, seal_records=10)
-    fill(log, 9)
+    fill(log, 10)
     before = check(tmp_path).sealed
     fill(log, 1)
     after = check(tmp_path).sealed
@@ -128,7 +132,7 @@ def test_the_head_is_noted_after_so_many_records_and_so_many_seconds(tmp_path: P
     clock.advance(1)
     log.tick()
 
-    assert (0, 10, 10, 11) == (before, after, early, check(tmp_path).sealed)
+    assert (1, 11, 11, 12) == (before, after, early, check(tmp_path).sealed)
 
 
 def test_a_cut_end_shows_by_the_note_and_only_by_it(tmp_path: Path) -> None:
@@ -150,6 +154,98 @@ def test_a_noted_head_that_does_not_fit_is_found(tmp_path: Path) -> None:
 
     assert "" == verify_audit(tmp_path / "audit.log", KEY, tmp_path / "audit.heads", log.head).problem
     assert "is not the one that was noted" in verify_audit(tmp_path / "audit.log", KEY, None, (5, "0" * 64)).problem
+
+
+def cut(folder: Path, count: int) -> None:
+    """Take all but *count* records out of the log."""
+    path = folder / "audit.log"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:count]))
+
+
+def test_a_log_that_does_not_reach_its_last_note_is_not_gone_on_with(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    fill(log, 10)
+    log.close()
+    cut(tmp_path, 6)
+
+    with pytest.raises(
+        AuditError, match=r"record 10 of .* was noted in 'audit.heads', is not there: the log ends at 6; keep both"
+    ):
+        fill(open_log(tmp_path), 1)
+    assert 6 == check(tmp_path).records
+
+
+def test_a_new_end_of_the_same_length_is_not_gone_on_with_and_found(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    fill(log, 10)
+    log.close()
+    cut(tmp_path, 6)
+    other = open_log(tmp_path, heads=None)
+    fill(other, 4, 100)  # by somebody who has the key but not the notes
+    other.close()
+
+    with pytest.raises(AuditError, match="record 10 of .* is another one"):
+        fill(open_log(tmp_path), 1)
+    assert "record 10 is not the one that was noted elsewhere" in check(tmp_path).problem
+
+
+def test_notes_that_contradict_each_other_are_found(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    fill(log, 10)
+    log.close()
+    heads = tmp_path / "audit.heads"
+    notes = heads.read_bytes()
+    last = json.loads(notes.splitlines()[-1])
+    body = msgspec.json.encode({"number": last["number"] + 1, "time": 0, "records": 10, "head": "0" * 64})
+    mac = HashChain.keyed(KEY).link(bytes.fromhex(last["mac"]), last["number"] + 1, body).hex().encode()
+
+    heads.write_bytes(notes + body[:-1] + b',"mac":"' + mac + b'"}\n')
+
+    assert "audit.heads: record 10 was noted with two hashes" == check(tmp_path).problem
+
+
+def test_notes_that_are_gone_show_in_the_log_from_then_on(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    fill(log, 10)
+    log.close()
+    cut(tmp_path, 6)
+    (tmp_path / "audit.heads").unlink()
+
+    again = open_log(tmp_path)
+    fill(again, 3)
+    again.close()
+
+    assert [("audit.unnoted", "audit.heads")] == [
+        (one.act, one.what) for one in read_audit(tmp_path / "audit.log") if one.who == "herald"
+    ]
+    assert "audit.heads: the notes begin anew with record 7, so whether something was cut off" in check(tmp_path).problem
+    looked_at = verify_audit(tmp_path / "audit.log", KEY, tmp_path / "audit.heads", again.head)
+    assert "" == looked_at.problem  # somebody noted a head since and vouches for what is before
+
+
+def test_notes_that_were_out_of_reach_and_came_back_are_no_matter(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    fill(log, 5)
+    log.close()
+    (tmp_path / "audit.heads").rename(tmp_path / "away")
+    other = open_log(tmp_path, heads=tmp_path / "nowhere" / "audit.heads")
+    (tmp_path / "nowhere").write_text("no folder at present", encoding="utf-8")
+    fill(other, 1)
+    other.close()
+    (tmp_path / "away").rename(tmp_path / "audit.heads")
+
+    again = open_log(tmp_path)
+    fill(again, 1)
+    again.close()
+
+    assert "" == check(tmp_path).problem
+    assert 1 == sum(one.act == "audit.unnoted" for one in read_audit(tmp_path / "audit.log"))
+
+
+def test_a_new_log_is_noted_with_its_first_record(tmp_path: Path) -> None:
+    fill(open_log(tmp_path), 1)
+
+    assert 1 == check(tmp_path).sealed
 
 
 def test_where_nothing_is_noted_verify_says_so(tmp_path: Path) -> None:
