@@ -19,7 +19,7 @@ import sqlite3
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ import msgspec
 
 from herald.clock import WallClock
 from herald.host.plan import load_plan
+from herald.model import Alerted, Intended, OrderChanged, OrderStatus, Record, RunBegan
+from herald.plugins.journal.inspection import JournalFile
 from herald.testing.simbroker.book import BookView
 from herald.testing.simbroker.terms import Symbol, Terms
 
@@ -39,6 +41,9 @@ SYMBOLS: list[dict[str, Any]] = [
     {"name": "GBPUSD", "currency_base": "GBP", "price": 1.3},
     {"name": "XAUUSD", "currency_base": "XAU", "price": 1_800.0, "digits": 2, "trade_contract_size": 100.0, "spread": 20},
 ]
+_MOST_RUNS = 5
+"""Runs in which everything must be settled, and as many in which it must be closed: each has `stop_seconds` for that, which on an
+overloaded machine is too little for one."""
 CONNECTOR = """[connectors.main]
 use             = "mt5"
 login           = 1001
@@ -51,6 +56,26 @@ settle_seconds  = 0.5
 order_check     = false
 connect_seconds = 5.0
 """
+
+
+class MT5Verdict(common.Verdict):
+    """What came of it, and of every order that was in doubt.
+
+    Attributes:
+        unknown: Orders whose answer was lost.
+        told: Of those, how many a person was told about.
+        orphaned: Orders that a death left without an outcome.
+        became: What both became in the end, by status.
+        settlings: Runs until nothing was in doubt.
+        flattenings: Runs until nothing was held or in doubt.
+    """
+
+    unknown: int = 0
+    told: int = 0
+    orphaned: int = 0
+    became: dict[str, int] = {}
+    settlings: int = 0
+    flattenings: int = 0
 
 
 class _Broker:
@@ -112,6 +137,7 @@ class MT5Loop(common.Loop):
         self.journal = self.state_folder / "journal.sqlite"
         self.errors = []
         self.missed, self.hits, self.kills = Counter(), Counter(), 0
+        self._settlings = self._flattenings = 0
         self._random = random.Random(terms.seed)
         control = folder / "faults.json"
         control.write_text("[]", encoding="utf-8")
@@ -128,7 +154,7 @@ class MT5Loop(common.Loop):
         os.environ["HERALD_CONNECTORS__MAIN__PASSWORD"] = "secret"
         load_plan(self.file)
 
-    def run(self, tell: Callable[[str], None] = lambda text: None) -> common.Verdict:
+    def run(self, tell: Callable[[str], None] = lambda text: None) -> MT5Verdict:
         """Bring all deaths about, settle, and return what the books say."""
         clock, draw = WallClock(), self._random
         began = clock.monotonic()
@@ -145,6 +171,27 @@ class MT5Loop(common.Loop):
         verdict = self.verdict()
         verdict.seconds = seconds
         return verdict
+
+    def _settle(self) -> None:
+        """Let runs find out what became of everything, then let others close it, until the broker's book and the journal say so."""
+        rest = {"HERALD_STRATEGIES__CHURN__REST": "true"}
+        for self._settlings in range(1, _MOST_RUNS + 1):
+            self._calmly("settling", **rest, HERALD_STRATEGIES__CHURN__CLOSE="false")
+            if not self._judged().unresolved:
+                break
+        self.errors += self._compare("after settling")
+        for self._flattenings in range(1, _MOST_RUNS + 1):
+            self._calmly("flattening", **rest, HERALD_HERALD__ON_STOP="flatten")
+            if not (self._judged().unresolved or self.broker.book().held()):
+                break
+        self._resume_check()
+
+    def verdict(self) -> MT5Verdict:
+        """Compare broker, journal and engine, and follow every order that was in doubt."""
+        with JournalFile(self.journal) as journal:
+            doubts = follow([record for _, record in journal.read()])
+        found = msgspec.structs.asdict(super().verdict())
+        return MT5Verdict(**found, **doubts, settlings=self._settlings, flattenings=self._flattenings)
 
     def _live_and_die(self, clock: WallClock, draw: random.Random) -> None:
         """Start a run, kill what is beside it a few times, then the run itself."""
@@ -185,6 +232,33 @@ class MT5Loop(common.Loop):
         self.hits[kind] += 1
 
 
+def follow(records: Sequence[Record]) -> dict[str, Any]:
+    """Return what the journal says of orders in doubt; the keys are fields of `MT5Verdict`."""
+    last: dict[str, OrderStatus] = {}
+    unknown: set[str] = set()
+    orphaned: set[str] = set()
+    told: set[str] = set()
+    for record in records:
+        match record:
+            case Intended(request=request):
+                last[request.id] = OrderStatus.PENDING
+            case OrderChanged(order=order):
+                last[order.id] = order.status
+                if order.status is OrderStatus.UNKNOWN:
+                    unknown.add(order.id)
+            case Alerted(code="order_unknown", text=text):
+                told.add(text.split()[1])
+            case RunBegan():
+                orphaned |= {name for name, status in last.items() if status in (OrderStatus.PENDING, OrderStatus.SENT)}
+    doubted: Set[str] = unknown | orphaned
+    return {
+        "unknown": len(unknown),
+        "told": len(told & unknown),
+        "orphaned": len(orphaned - unknown),
+        "became": dict(Counter(str(last[name]) for name in sorted(doubted))),
+    }
+
+
 def _terminal_of(pid: int) -> int:
     """Return the process of the terminal that a run has started; 0 where there is none."""
     try:
@@ -207,6 +281,16 @@ def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml(one) for one in value) + "]"
     return json.dumps(value)
+
+
+def doubts(verdict: MT5Verdict) -> str:
+    """Return what came of the orders in doubt as text."""
+    became = ", ".join(f"{count} {status}" for status, count in sorted(verdict.became.items()))
+    return (
+        f"in doubt     {verdict.unknown} without an answer, {verdict.told} of them told; {verdict.orphaned} left by a death; "
+        f"became {became or 'nothing'}\n"
+        f"the end      settled by run {verdict.settlings}, flat by run {verdict.flattenings}"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -234,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if given.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
-    print(msgspec.json.encode(verdict).decode() if given.json else common.table(terms, verdict))
+    print(msgspec.json.encode(verdict).decode() if given.json else f"{common.table(terms, verdict)}\n{doubts(verdict)}")
     return int(not verdict.is_clean)
 
 

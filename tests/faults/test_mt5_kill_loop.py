@@ -30,3 +30,5 @@ def test_what_dies_beside_an_order_loses_nothing_and_sends_nothing_twice(
     assert verdict["kills"] >= 30
     assert {"herald", "server", "terminal before", "terminal after", "answer lost"} == set(verdict["hits"])
     assert verdict["filled"] > 60, "a loop without trades proves nothing"
+    assert verdict["unknown"] == verdict["told"]
+    assert not {"unknown", "pending", "sent"} & set(verdict["became"])
