@@ -62,8 +62,7 @@ def plan(file: str, as_json: bool) -> None:
         return
     click.echo(found.describe())
     for one in answers:
-        asked = ", ".join(one["asked"]) or "there is none to ask"
-        says = one["answers"] or one["error"] or f"no source has it: {asked}"
+        says = one["answers"] or f"no source has it: {', '.join(one['asked']) or 'there is none to ask'}"
         click.echo(f"secret   {one['secret']}, for {', '.join(one['for'])}: {says}")
 
 
@@ -72,11 +71,10 @@ def _answers(plan: Plan) -> Iterator[dict[str, Any]]:
     keeper = keeper_of(plan.source, plan.secrets, plan.base)
     for (name, among), places in wanted(plan).items():
         asked: list[str] = []
-        answering = error = None
+        answering = None
         for source, says in keeper.survey(name, among):
-            asked.append(source)
+            asked.append(f"{source}: {says}" if isinstance(says, str) else source)
             if says is True:
                 answering = source
                 break
-            error = f"{source}: {says}" if says else None
-        yield {"secret": name, "for": places, "answers": answering, "asked": asked, "error": error}
+        yield {"secret": name, "for": places, "answers": answering, "asked": asked}

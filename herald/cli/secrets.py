@@ -105,8 +105,11 @@ def init(
 
     if vault.exists():
         raise SecretError(f"{str(vault)!r} is there already, and a vault is never overwritten; name another with --vault")
-    with _recorded("init", vault, "", config, unrecorded=unrecorded):
-        Vault.create(vault, _new_key(key_file, passphrase_file, kdf))
+    with (
+        _recorded("init", vault, "", config, unrecorded=unrecorded),
+        _new_key(vault, key_file, passphrase_file, kdf) as key,
+    ):
+        Vault.create(vault, key)
     opener = f"the key in {key_file}" if key_file else "that pass-phrase"
     click.echo(f"{vault} is opened with {opener}; keep a copy of both, apart from each other: without it nothing can be read")
 
@@ -136,7 +139,7 @@ def set_(
     try:
         end = None if expires is None else parse_time(expires)
     except ValueError as error:
-        raise click.UsageError(f"--expires: {error}") from error
+        raise click.UsageError(f"--expires: {expires!r} is no date; write 2027-01-31") from error
     opened = _open(vault, passphrase_file, key_file)
     if _is_terminal():
         value = _ask_section() if section else _ask(f"Value of {name}", confirm=True)
@@ -221,8 +224,11 @@ def rotate(
         return
     if len(opened.keys) > 1:
         raise SecretError(f"two keys open the vault {str(vault)!r} already; first: herald secrets rotate --finish")
-    with _recorded("rotate", vault, "", config, unrecorded=unrecorded):
-        opened.add_key(_new_key(new_key_file, new_passphrase_file, kdf))
+    with (
+        _recorded("rotate", vault, "", config, unrecorded=unrecorded),
+        _new_key(vault, new_key_file, new_passphrase_file, kdf) as key,
+    ):
+        opened.add_key(key)
     click.echo("both keys open it now; give the new one to all that read it, then: herald secrets rotate --finish")
 
 
@@ -281,8 +287,11 @@ def export(
     values = {name: (opened.get(name), opened.info(name).expires) for name in chosen}
     if out.exists():
         raise SecretError(f"{str(out)!r} is there already, and a vault is never overwritten; name another file")
-    with _recorded("export", vault, f"to {out}: {', '.join(chosen)}", config, unrecorded=unrecorded):
-        copy = Vault.create(out, _new_key(new_key_file, new_passphrase_file, kdf))
+    with (
+        _recorded("export", vault, f"to {out}: {', '.join(chosen)}", config, unrecorded=unrecorded),
+        _new_key(out, new_key_file, new_passphrase_file, kdf) as key,
+    ):
+        copy = Vault.create(out, key)
         try:
             for end in dict.fromkeys(end for _, end in values.values()):
                 copy.update({name: value for name, (value, own) in values.items() if own == end}, end)
@@ -363,19 +372,40 @@ def _open(vault: Path, passphrase_files: tuple[Path, ...], key_files: tuple[Path
     return Vault(vault, *(keys or [VaultKey.from_passphrase(_ask(f"Pass-phrase of {vault}"))]))
 
 
-def _new_key(key_file: Path | None, passphrase_file: Path | None, kdf: Literal["argon2id", "scrypt"] | None) -> VaultKey:
+@contextmanager
+def _new_key(
+    vault: Path, key_file: Path | None, passphrase_file: Path | None, kdf: Literal["argon2id", "scrypt"] | None
+) -> Iterator[VaultKey]:
+    """Hand out a new key for *vault*; where nothing comes of it, its file does not stay either."""
     from herald.utils.vault import VaultKey, make_key_file
 
     if key_file is not None and passphrase_file is not None:
         raise click.UsageError("a key file or a pass-phrase file, not both")
     if key_file is not None and kdf is not None:
         raise click.UsageError("--kdf is for a pass-phrase; the key in a key file is random already, leave it out")
-    if key_file is not None:
-        return make_key_file(key_file)
-    phrase = _ask("New pass-phrase", confirm=True) if passphrase_file is None else _phrase_in(passphrase_file)
-    if len(phrase) < _SHORTEST:
-        raise SecretError(f"the new pass-phrase has {len(phrase)} characters; take at least {_SHORTEST}, several words are best")
-    return VaultKey.from_passphrase(phrase, kdf)
+    if key_file is None:
+        phrase = _ask("New pass-phrase", confirm=True) if passphrase_file is None else _phrase_in(passphrase_file)
+        if len(phrase) < _SHORTEST:
+            what = f"the new pass-phrase has {len(phrase)} characters"
+            raise SecretError(f"{what}; take at least {_SHORTEST}, several words are best")
+        yield VaultKey.from_passphrase(phrase, kdf)
+        return
+    before = _content(vault)
+    key = make_key_file(key_file)
+    try:
+        yield key
+    except BaseException:
+        with suppress(OSError):
+            if _content(vault) == before:  # or else it may be needed
+                key_file.unlink()
+        raise
+
+
+def _content(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _phrase_in(file: Path) -> str:

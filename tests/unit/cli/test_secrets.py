@@ -8,17 +8,21 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from keyring.backends.fail import Keyring as NoRing
 
 from herald.cli import herald
 from herald.cli import secrets as module
 from herald.clock import format_time
-from herald.errors import HeraldError
+from herald.errors import ConfigError, HeraldError, SecretError
+from herald.utils import vault as vault_module
 from herald.utils.vault import Vault, read_key_file
 
 pytestmark = pytest.mark.usefixtures("cheap_keys")
+posix = pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
 
 
 @pytest.fixture(autouse=True)
@@ -386,6 +390,124 @@ def test_a_plan_says_which_source_has_each_secret(monkeypatch: pytest.MonkeyPatc
     ]
     assert lacking == ", ".join(answers[2]["asked"])
     assert "\nsecret   token, for connectors.main.token: environment (HERALD_SECRET_TOKEN)\n" in without
-    assert "\nsecret   nowhere, for connectors.other.token: encrypted_config: the key file" in without
+    lacking = "environment (HERALD_SECRET_NOWHERE), encrypted_config: the key file"
+    assert f"\nsecret   nowhere, for connectors.other.token: no source has it: {lacking}" in without
     assert "secret-" not in text + without
     assert "7501" not in text + without
+
+
+def cut(text: bytes) -> bytes:
+    return text[:300]
+
+
+def edited(text: bytes) -> bytes:
+    return text.replace(b'"token"', b'"tokem"')
+
+
+def emptied(text: bytes) -> bytes:
+    return b""
+
+
+@pytest.mark.parametrize(
+    ("harm", "what"),
+    [
+        (cut, "is damaged: it was cut off, edited, or the disk is failing; bring back a copy"),
+        (edited, "is damaged: it was cut off, edited, or the disk is failing; bring back a copy"),
+        (emptied, "is damaged: it does not begin as a vault does; bring back a copy"),
+        ("key", "cannot be opened: the pass-phrase or key is not the right one"),
+        pytest.param("mode", "; chmod 600 it, and replace what is in it if they could have read it", marks=posix),
+        (
+            "keyring",
+            "there is no key ring on this machine: fail.Keyring is none that protects anything; log in where there is one, or use "
+            "encrypted_config with a key file",
+        ),
+        (
+            "missing",
+            "is in none of the sources asked: environment (HERALD_SECRET_TOKEN), encrypted_config (herald.vault); "
+            "herald secrets set token",
+        ),
+        (
+            "literal",
+            'is a secret in plain text, which everybody who gets the file can read; write "secret:main_token", and: herald',
+        ),
+    ],
+    ids=lambda one: one if isinstance(one, str) and " " not in one else getattr(one, "__name__", ""),
+)
+def test_what_goes_wrong_with_secrets_ends_a_run_in_one_line_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, harm: Any, what: str
+) -> None:
+    make(token="secret-horse")
+    text, vault = (
+        PLANNED.replace('encrypted = "broker"', 'address = "127.0.0.1:7501"\ntoken = "secret:token"'),
+        Path("herald.vault"),
+    )
+    if callable(harm):
+        vault.write_bytes(harm(vault.read_bytes()))
+    elif harm == "key":
+        Path("key").write_text("ab" * 32)
+    elif harm == "mode":
+        vault.chmod(0o644)
+    elif harm == "keyring":
+        monkeypatch.setattr("keyring.get_keyring", NoRing)
+        text = text.replace('use = "encrypted_config"\nkey_file = "key"', 'use = "keyring"')
+    elif harm == "missing":
+        run("remove", "token", *KEY)
+    else:
+        text = text.replace(
+            'address = "127.0.0.1:7500"\ntoken = "secret:token"', 'address = "127.0.0.1:7500"\ntoken = "secret-horse"'
+        )
+    Path("day.toml").write_text(text, encoding="utf-8")
+    before = {path: path.read_bytes() for path in Path().rglob("*")}
+
+    result = CliRunner().invoke(herald, ["backtest", "day.toml"])
+
+    assert isinstance(result.exception, ConfigError)
+    (problem,) = result.exception.problems
+    told = str(problem)
+    assert what in told
+    assert told.startswith(
+        "connectors.main.token: " if harm in ("missing", "literal") else "secrets[1]: secret 'token', which connec"
+    )
+    assert "secret-horse" not in str(result.exception) + result.output
+    assert before == {path: path.read_bytes() for path in Path().rglob("*")}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("init", "--vault", "file/v", "--key-file", "new"),
+        ("export", "file/v", "--new-key-file", "new", *KEY),
+        ("rotate", "--new-key-file", "new", *KEY),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_key_for_which_no_vault_came_about_does_not_stay(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    make(a="secret-1")
+    Path("file").write_text("not a folder")
+    if words[0] == "rotate":
+        monkeypatch.setattr(vault_module, "_write", no_space)
+    before = Path("herald.vault").read_bytes()
+
+    told = refused(*words)
+
+    assert re.search("cannot be made|cannot be changed|No space left", told)
+    assert not Path("new").exists()
+    assert before == Path("herald.vault").read_bytes()
+
+
+def no_space(path: Path, data: bytes) -> None:
+    raise SecretError(f"the vault {str(path)!r} cannot be written: No space left on device; nothing is lost")
+
+
+def test_a_key_that_opens_the_vault_stays_whatever_happens_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    make(a="secret-1")
+    genuine = vault_module._write
+
+    def late(path: Path, data: bytes) -> None:
+        genuine(path, data)
+        no_space(path, data)
+
+    monkeypatch.setattr(vault_module, "_write", late)
+    refused("rotate", "--new-key-file", "new", *KEY)
+
+    assert "secret-1" == Vault(Path("herald.vault"), read_key_file(Path("new"))).get("a")
