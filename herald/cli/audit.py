@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["audit"]
 
 _CHANGED = 1
+_NAMED = 5
+"""Lines that a message names."""
 _FIELDS = ("number", "time", "who", "act", "what", "why", "result")
 
 
@@ -108,8 +110,9 @@ def export(file: Path, out: Path) -> None:
     """Write every record of FILE to a text file, one a line."""
     as_table = is_table(out)
     count = 0
+    left_out: list[str] = []
     partial = out.with_name(out.name + ".partial")
-    records = _records(file)
+    records = _records(file, left_out)
     with open(partial, "w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, _FIELDS, lineterminator="\n")
         if as_table:
@@ -122,7 +125,10 @@ def export(file: Path, out: Path) -> None:
                 stream.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
     os.replace(partial, out)
-    click.echo(f"{count} records to {out}")
+    click.echo(f"{count} records to {out}; whether they are what was written, herald audit verify tells")
+    if left_out:
+        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        click.echo(f"herald: left out, for it is no record: {'; '.join(left_out[:_NAMED])}{more}", err=True)
 
 
 @audit.command("key", short_help="Make a key.")
@@ -138,13 +144,13 @@ def key(path: Path) -> None:
 # --- inside ---------------------------------------------------------------------------------------
 
 
-def _records(file: Path) -> Iterator[AuditRecord]:
+def _records(file: Path, left_out: list[str] | None = None) -> Iterator[AuditRecord]:
     from herald.utils.audit_log import read_audit, segments
 
     log = _places(file)[0]
     if not segments(log):
         raise AuditError(f"there is no audit log {str(log)!r}; correct the path")
-    return read_audit(log)
+    return read_audit(log, left_out)
 
 
 def _places(file: Path) -> tuple[Path, Path, Path]:

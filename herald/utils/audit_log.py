@@ -499,8 +499,12 @@ def _lines(path: Path) -> Iterator[tuple[bytes, bool]]:
             yield (line[:-1], True) if line.endswith(b"\n") else (line, False)
 
 
-def read_audit(path: Path) -> Iterator[AuditRecord]:
+def read_audit(path: Path, left_out: list[str] | None = None) -> Iterator[AuditRecord]:
     """Yield every record of the log *path* that can be read; whether they are right only `verify_audit` tells.
+
+    Args:
+        path: The log.
+        left_out: Gets file and line of what is no record.
 
     Raises:
         AuditError: There is no such log.
@@ -510,9 +514,12 @@ def read_audit(path: Path) -> Iterator[AuditRecord]:
     if not files:
         raise AuditError(f"there is no audit log {str(path)!r}; correct the path")
     for one in files:
-        for line, _ in _lines(one):
-            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        for number, (line, _) in enumerate(_lines(one), 1):
+            try:
                 yield _decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                if left_out is not None:
+                    left_out.append(f"{one.name}, line {number}")
 
 
 def verify_audit(path: Path, key: bytes, heads: Path | None = None, expect: tuple[int, str] | None = None) -> Verified:
@@ -539,7 +546,7 @@ def verify_audit(path: Path, key: bytes, heads: Path | None = None, expect: tupl
     for one in files:
         if not walk.problem:
             walk.read(one)
-    walk.finish(str(path))
+    walk.finish(path.name)
     begun = max((one for one in walk.unnoted if one <= min(noted, default=one)), default=0)
     if begun and not problem and (expect is None or expect[0] < begun):
         what = f"the notes begin anew with record {begun}, so whether something was cut off before it does not show"
