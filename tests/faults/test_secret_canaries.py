@@ -50,6 +50,7 @@ def test_a_plugin_that_leaks_on_purpose_is_caught(tmp_path: Path, clean_env: dic
     assert expected == {one.partition(" as ")[0] for one in found}
 
 
+@pytest.mark.long
 def test_without_redaction_the_same_run_leaks_into_every_place(tmp_path: Path, clean_env: dict[str, str]) -> None:
     _, found = run(tmp_path / "one", Wrong("strategy.on_quote", "deaf"), clean_env)
 

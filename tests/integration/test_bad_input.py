@@ -864,6 +864,7 @@ level = "ERROR"
 """
 
 
+@pytest.mark.long
 def test_config_mutated_at_every_place_is_refused_with_its_place_or_runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from herald.cli import exit_code
     from herald.cli.plan import check
