@@ -43,6 +43,7 @@ _SHOWN = (
     "win_rate",
     "profit_factor",
     "commissions",
+    "swaps",
 )
 
 
@@ -190,6 +191,8 @@ def _print(numbers: Mapping[str, Any], result: RunResult, seconds: float) -> Non
     table.add_column(style="dim")
     table.add_column(justify="right")
     for key in _SHOWN:
+        if key == "swaps" and not numbers[key]:
+            continue  # most instruments state none
         table.add_row(LABELS[key].label, display(key, numbers[key]))
     console = Console(highlight=False)
     console.print(table)

@@ -118,6 +118,8 @@ def symbols(file: str, pattern: str, table: str | None, as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from herald.model.instrument import SwapMode
+
     with _connector(file, table) as (_, connector):
         connector.connect()
         found = connector.listed(pattern)
@@ -126,9 +128,10 @@ def symbols(file: str, pattern: str, table: str | None, as_json: bool) -> None:
         return
     if not found:
         raise NotFound(f"the broker has no symbol like {pattern!r}; * stands for anything, and upper and lower case differ")
+    units = dict(enumerate(SwapMode))  # its words stand in the order of ENUM_SYMBOL_SWAP_MODE
     shown = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("symbol", "quote", "digits", "lot", "lots from", "to", "step", "spread", "swap long", "short", "watched"):
-        shown.add_column(heading, justify="left" if heading in ("symbol", "quote", "watched") else "right")
+    for heading in _HEADINGS:
+        shown.add_column(heading, justify="left" if heading in _WORDS else "right")
     for one in found:
         numbers = (
             one.trade_contract_size,
@@ -140,11 +143,19 @@ def symbols(file: str, pattern: str, table: str | None, as_json: bool) -> None:
             one.swap_short,
         )
         texts = [f"{number:g}" for number in numbers]
+        swap = (units.get(one.swap_mode, str(one.swap_mode)), _DAYS.get(one.swap_rollover3days, "-"))
         watched = "yes" if one.visible else "no"
-        shown.add_row(escape(one.name), escape(one.currency_profit), str(one.digits), *texts, watched)
+        shown.add_row(escape(one.name), escape(one.currency_profit), str(one.digits), *texts, *swap, watched)
     Console(highlight=False, width=None if sys.stdout.isatty() else 140).print(shown)
 
 
+_HEADINGS = (
+    *("symbol", "quote", "digits", "lot", "lots from", "to", "step", "spread"),
+    *("swap long", "short", "in", "triple", "watched"),
+)
+_WORDS = frozenset({"symbol", "quote", "in", "triple", "watched"})
+"""Columns that hold words."""
+_DAYS = dict(enumerate(("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")))
 _SHOWN = (
     "name",
     "currency_base",
@@ -157,6 +168,8 @@ _SHOWN = (
     "spread",
     "swap_long",
     "swap_short",
+    "swap_mode",
+    "swap_rollover3days",
     "trade_mode",
     "trade_exemode",
     "filling_mode",

@@ -154,6 +154,7 @@ def test_a_healthy_terminal_is_called_healthy(tmp_path: Path, env: dict[str, str
     assert 0 == done.returncode, done.stdout
     assert "healthy" in done.stdout
     assert ["EURUSD", "GBPUSD", "XAUUSD"] == [one["name"] for one in listed]
+    assert {(1, 3)} == {(one["swap_mode"], one["swap_rollover3days"]) for one in listed}
 
 
 @pytest.mark.parametrize(
