@@ -174,11 +174,15 @@ class Parts:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Yield every text inside *value*."""
+    """Yield every text inside *value*, keys too: a table may be named in another."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping | list):
-        for one in value.values() if isinstance(value, Mapping) else value:
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield str(key)
+            yield from _texts(one)
+    elif isinstance(value, list):
+        for one in value:
             yield from _texts(one)
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,3 +172,71 @@ def test_a_plan_shows_where_they_are_and_not_what_is_in_them(folder: Path) -> No
     assert "Kq7-Hidden-Server" == plan.connectors["main"].settings.model_dump()["server"]
     assert "*** ***" == redaction.redact("Kq7-Hidden-Server Kq7.proxy.example:81")
     assert "EURUSD loud and clear 7315927" == redaction.redact("EURUSD loud and clear 7315927")
+
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "paper.toml"
+PARTS = {
+    "history": 'path = "{data}/GBPUSD_H1_2021.csv"\nsymbol = "GBPUSD"\nzone = "Europe/Athens"\n',
+    "main": 'source = "history"\nstart = 2021-02-01\nend = 2021-{end}\n',
+    "exit": "atr = 3.0\n",
+    "trend": "size = 0.1\n",
+}
+PAPER = """
+[herald]
+mode = "paper"
+on_stop = "leave"
+[connectors.history]
+use = "files"
+{history}
+[connectors.main]
+use = "replay"
+poll_seconds = 0.02
+middleware = []
+{main}
+[instruments.GBPUSD]
+like = "fx_major"
+[strategies.trend]
+use = "strategies.sma_cross"
+connector = "main"
+symbols = ["GBPUSD"]
+timeframe = "1h"
+{trend}
+[[exits]]
+use = "exits.trailing_stop"
+{exit}
+[risk_profile]
+use = "risk.balanced"
+[[secrets]]
+use = "encrypted_config"
+key_file = "key"
+[backtest]
+costs = {{ spread_points = 12 }}
+"""
+
+
+@pytest.mark.long
+def test_a_paper_run_that_is_started_again_trades_as_if_it_were_written(tmp_path: Path, clean_env: dict[str, str]) -> None:
+    vault = Vault.create(tmp_path / "herald.vault", make_key_file(tmp_path / "key"))
+    (tmp_path / "plain").mkdir()
+    ends: dict[str, list[dict[str, Any]]] = {"herald.toml": [], "plain/herald.toml": []}
+    for end in ("02-15", "03-01"):
+        parts = {name: text.format(data=EXAMPLE.with_name("data").as_posix(), end=end) for name, text in PARTS.items()}
+        vault.update(parts)
+        (tmp_path / "plain/herald.toml").write_text(PAPER.format(**parts), encoding="utf-8")
+        hidden = {name: f'encrypted = "{name}"' for name in parts}
+        (tmp_path / "herald.toml").write_text(PAPER.format(**hidden), encoding="utf-8")
+        for file, found in ends.items():
+            done = subprocess.run(
+                [sys.executable, "-m", "herald", "paper", Path(file).name, "--json"],
+                cwd=(tmp_path / file).parent, env=clean_env, capture_output=True, encoding="utf-8", check=True,
+            )  # fmt: skip
+            outcome = json.loads(done.stdout)
+            found.append({name: outcome[name] for name in ("status", "errors", "orders", "fills", "account")})
+
+    first, second = ends["herald.toml"]
+    assert ("completed", []) == (second["status"], second["errors"])
+    assert min(first["fills"], second["fills"]) > 3
+    assert ends["plain/herald.toml"] == [first, second]
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and "plain" not in path.parts and path.name != "herald.vault"]
+    assert any(path.name == "journal.sqlite" for path in left)
+    assert [] == [path for path in left if b"GBPUSD_H1_2021" in (data := path.read_bytes()) or b"Europe/Athens" in data]

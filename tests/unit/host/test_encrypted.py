@@ -132,6 +132,13 @@ def test_what_is_wrong_in_it_names_the_key_and_no_value(tmp_path: Path, secret: 
     assert [] == [one for one in told if "Kq7" in one or "13 do" in one or len(one.splitlines()) > 1]
 
 
+def test_the_names_of_tables_are_no_secrets(tmp_path: Path) -> None:
+    planned(tmp_path, FILE.replace("connectors.main", "connectors.primary"), broker='address = "primary"\ntoken = "Kq7 zorro"')
+
+    assert "primary" == redaction.redact("primary")
+    assert "***" == redaction.redact("Kq7 zorro")
+
+
 def test_a_hint_says_how_to_see_what_may_not_be_told(tmp_path: Path) -> None:
     assert "; herald secrets get broker --reveal" in refused(tmp_path, broker='address = "bad Kq7"')[0]
 
