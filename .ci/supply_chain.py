@@ -2,6 +2,7 @@
 
     python .ci/supply_chain.py           write all of them anew from pyproject.toml (needs uv)
     python .ci/supply_chain.py --check   compare the bill of materials and the licences with the lock (needs nothing)
+    python .ci/supply_chain.py --advisories   ask for known vulnerabilities of everything locked (needs pip-audit and its service)
 
 A change of any of them is a change of what runs with money: it belongs in a commit of its own, and is read.
 """
@@ -162,11 +163,46 @@ def write_locks() -> None:
         subprocess.run(command, cwd=ROOT, check=True)
 
 
+def advisories(path: Path) -> list[str]:
+    """Return the known vulnerabilities of what the lock *path* installs here, one line each.
+
+    Raises:
+        SystemExit: It was not told for all of it: nothing known is not the same as not asked.
+    """
+    command = ["pip-audit", "--strict", "--disable-pip", "--require-hashes", "--format", "json", "--requirement", str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+        answers = {row["name"]: row for row in json.loads(done.stdout)["dependencies"]}
+    except FileNotFoundError:
+        raise SystemExit("pip-audit is not installed, so nothing was asked; python -m pip install pip-audit") from None
+    except (ValueError, KeyError, TypeError):
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise SystemExit(f"{path.name}: nothing was told of it: {last}") from None
+    needed = {row["name"] for row in locked(path) if not row["marker"]}
+    unknown = sorted(
+        {name for name in needed if "vulns" not in answers.get(name, {})} | {n for n, a in answers.items() if "vulns" not in a}
+    )
+    if unknown:
+        raise SystemExit(f"{path.name}: nothing was told of {', '.join(unknown)}")
+    return [
+        f"{path.name}: {name} {row['version']} has {one['id']}; mended in {', '.join(one['fix_versions']) or 'no version yet'}"
+        for name, row in sorted(answers.items())
+        for one in row["vulns"]
+    ]
+
+
 def main() -> None:
-    """Write the files, or compare them."""
+    """Write the files, compare them, or ask for vulnerabilities."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--advisories", action="store_true")
     options = parser.parse_args()
+    if options.advisories:
+        found = [line for path in EXTRAS for line in advisories(path)]
+        if found:
+            sys.exit("\n".join(found))
+        print("no vulnerability is known of anything that is locked")
+        return
     if not options.check:
         LOCKS.mkdir(exist_ok=True)
         write_locks()

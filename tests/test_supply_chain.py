@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -94,6 +96,55 @@ def test_ci_installs_by_hash_and_looks_for_secrets() -> None:
     assert "--require-hashes" in text
     assert "secret_scan.py" in text
     assert "supply_chain.py --check" in text
+
+
+SERVICE = """#!{python}
+import json, re, sys
+from pathlib import Path
+names = re.findall(r"^([a-z0-9-]+)(?:\\[[a-z0-9,-]*\\])?==(\\S+)", Path(sys.argv[-1]).read_text(), re.MULTILINE)
+rows = [{{"name": name, "version": version, "vulns": []}} for name, version in names]
+{change}
+print(json.dumps({{"dependencies": rows, "fixes": []}}))
+"""
+TOLD = {
+    "": "",
+    'rows[0]["vulns"] = [{"id": "PYSEC-1", "fix_versions": ["9.9"]}]': r"core\.txt: annotated-types \S+ has PYSEC-1; mended in 9\.9",
+    "del rows[0]": r"core\.txt: nothing was told of annotated-types",
+    'rows[0] = {"name": rows[0]["name"], "skip_reason": "not found"}': r"core\.txt: nothing was told of annotated-types",
+    'sys.exit("ERROR: the service does not answer")': r"core\.txt: nothing was told of it: ERROR: the service does not answer",
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows starts no script by its first line")
+@pytest.mark.parametrize("change", TOLD)
+def test_a_known_vulnerability_or_no_answer_fails_and_only_an_answer_for_all_passes(
+    change: str, chain: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = tmp_path / "pip-audit"
+    service.write_text(SERVICE.format(python=sys.executable, change=change), encoding="utf-8")
+    service.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    try:
+        told = "\n".join(chain.advisories(chain.CORE))
+    except SystemExit as stop:
+        told = str(stop)
+
+    assert re.fullmatch(TOLD[change], told)
+
+
+def test_without_the_tool_nothing_passes(chain: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(SystemExit, match="pip-audit is not installed, so nothing was asked"):
+        chain.advisories(chain.CORE)
+
+
+def test_every_lock_is_asked_about_every_night() -> None:
+    text = (ROOT / ".github" / "workflows" / "nightly.yml").read_text(encoding="utf-8")
+
+    assert re.search(r"schedule: \[\{ cron:", text)
+    assert "python .ci/supply_chain.py --advisories" in text
 
 
 def test_every_known_false_alarm_was_looked_at() -> None:

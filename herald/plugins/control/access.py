@@ -279,6 +279,7 @@ class Gatekeeper:
         now: Callable[[], int],
         monotonic: Callable[[], float],
         requests_per_minute: int,
+        is_open: bool = False,
     ) -> None:
         """Ask these.
 
@@ -289,7 +290,9 @@ class Gatekeeper:
             now: Tells nanoseconds UTC.
             monotonic: Tells seconds.
             requests_per_minute: Of one key.
+            is_open: Other machines reach the server: then a key is good only where it names the networks of who has it.
         """
+        self._is_open = is_open
         self._keys = keys
         self.sessions = sessions
         self._local = local
@@ -323,15 +326,21 @@ class Gatekeeper:
             raise AccessError(401, "revoked_key", f"the key {key.id} was taken back; make another")
         if key.expires and self._now() >= key.expires:
             raise AccessError(401, "expired_key", f"the key {key.id} has expired; make another")
-        if key.networks and not _is_within(address, key.networks):
-            raise AccessError(403, "wrong_network", f"the key {key.id} may not be used from there")
+        self._check_place(key, address)
         return Caller(key.id, key.name, key.role, ROLES.get(key.role, frozenset())), key.hash
 
-    def by_session(self, token: str) -> tuple[Caller, str]:
+    def _check_place(self, key: Key, address: str) -> None:
+        if key.networks and not _is_within(address, key.networks):
+            raise AccessError(403, "wrong_network", f"the key {key.id} may not be used from there")
+        if self._is_open and not key.networks and key is not self._local:
+            what = f"the key {key.id} names no network, and other machines reach this server"
+            raise AccessError(403, "unbound_key", f"{what}; make another: herald control keys add --from NETWORK")
+
+    def by_session(self, token: str, address: str) -> tuple[Caller, str]:
         """Return who is logged in, and the token that a request which changes something must repeat.
 
         Raises:
-            AccessError: 401 where the session is over, or its key is not good any more.
+            AccessError: 401 where the session is over, or its key is not good any more; 403 from elsewhere than it may be used.
         """
         found = self.sessions.find(token)
         if found is not None:
@@ -339,6 +348,7 @@ class Gatekeeper:
             is_local = self._local is not None and self._local.id == caller.id
             key = self._local if is_local else self._keys.find(caller.id)
             if key is not None and key.hash == key_hash and not key.revoked and not (key.expires and self._now() >= key.expires):
+                self._check_place(key, address)
                 return caller, csrf
         raise AccessError(401, "logged_out", "the session is over; log in again")
 

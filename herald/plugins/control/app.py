@@ -205,6 +205,7 @@ class _Application:
             now=clock.now,
             monotonic=clock.monotonic,
             requests_per_minute=settings.requests_per_minute,
+            is_open=not settings.is_local,
         )
         self._runs = Runs(Path(begin.runs))
         self._answers: OrderedDict[tuple[str, str], tuple[str, asyncio.Future[Response]]] = OrderedDict()
@@ -308,7 +309,7 @@ class _Application:
             token = request.cookies.get(self._cookie, "")
             if not token:
                 raise AccessError(401, "no_key", "send a key: Authorization: Bearer hrld_...; herald control keys add makes one")
-            caller, csrf = self._gate.by_session(token)
+            caller, csrf = self._gate.by_session(token, address)
             if changes and not _equal(request.headers.get("x-csrf-token", ""), csrf):
                 raise AccessError(403, "forged", "a request of a browser that changes something must repeat its X-CSRF-Token")
         self._gate.count(caller)
@@ -552,7 +553,8 @@ class _Application:
             """Say who asks, and what that may do."""
             caller = request.state.caller
             token = request.cookies.get(self._cookie, "")
-            csrf = "" if request.headers.get("authorization") or not token else self._gate.by_session(token)[1]
+            address = request.client.host if request.client is not None else ""
+            csrf = "" if request.headers.get("authorization") or not token else self._gate.by_session(token, address)[1]
             return JSONResponse(self._me(caller, csrf))
 
     @staticmethod

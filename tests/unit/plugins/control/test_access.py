@@ -19,7 +19,7 @@ from herald.testing import FakeClock
 from tests.unit.plugins.control.world import World
 
 
-def gate(keys: KeyFile, clock: FakeClock, **limits: int) -> Gatekeeper:
+def gate(keys: KeyFile, clock: FakeClock, *, is_open: bool = False, **limits: int) -> Gatekeeper:
     return Gatekeeper(
         keys,
         Sessions(clock.monotonic),
@@ -27,6 +27,7 @@ def gate(keys: KeyFile, clock: FakeClock, **limits: int) -> Gatekeeper:
         now=clock.now,
         monotonic=clock.monotonic,
         requests_per_minute=limits.get("requests_per_minute", 6_000),
+        is_open=is_open,
     )
 
 
@@ -119,6 +120,26 @@ def test_a_key_of_a_network_is_good_there_only(keys: KeyFile, clock: FakeClock) 
         assert refused(lambda elsewhere=elsewhere: door.by_key(text, elsewhere)) == (403, "wrong_network")
 
 
+def test_a_session_is_good_only_where_its_key_is(keys: KeyFile, clock: FakeClock) -> None:
+    text, _ = keys.add("ann", "viewer", "test", networks=["10.0.0.0/8"])
+    door = gate(keys, clock)
+    token, _ = door.sessions.begin(*door.by_key(text, "10.1.2.3"))
+
+    door.by_session(token, "10.9.9.9")
+
+    assert refused(lambda: door.by_session(token, "192.0.2.7")) == (403, "wrong_network")  # the cookie was taken along
+
+
+def test_where_others_reach_the_server_a_key_alone_is_not_enough(keys: KeyFile, clock: FakeClock) -> None:
+    anywhere, _ = keys.add("ann", "viewer", "test")
+    bound, _ = keys.add("bob", "viewer", "test", networks=["10.0.0.0/8"])
+    door = gate(keys, clock, is_open=True)
+
+    assert refused(lambda: door.by_key(anywhere, "10.1.2.3")) == (403, "unbound_key")
+    door.by_key(bound, "10.1.2.3")
+    gate(keys, clock).by_key(anywhere, "127.0.0.1")
+
+
 def test_who_guesses_must_wait_and_others_need_not(keys: KeyFile, clock: FakeClock) -> None:
     text, _ = keys.add("ann", "viewer", "test")
     door = gate(keys, clock)
@@ -155,13 +176,13 @@ def test_a_session_ends_when_nobody_uses_it_after_half_a_day_and_with_its_key(ke
     idle, busy = begin(), begin()
     for _ in range(47):
         clock.advance(900.0)
-        door.by_session(busy)
-    assert refused(lambda: door.by_session(idle)) == (401, "logged_out")
+        door.by_session(busy, "1")
+    assert refused(lambda: door.by_session(idle, "1")) == (401, "logged_out")
     clock.advance(901.0)
-    assert refused(lambda: door.by_session(busy)) == (401, "logged_out")
+    assert refused(lambda: door.by_session(busy, "1")) == (401, "logged_out")
     third = begin()
     keys.revoke(key.id)
-    assert refused(lambda: door.by_session(third)) == (401, "logged_out")
+    assert refused(lambda: door.by_session(third, "1")) == (401, "logged_out")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
