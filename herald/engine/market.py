@@ -166,8 +166,11 @@ class Market:
 
     def known_at(self, symbol: str, time: int) -> tuple[float, float]:
         """Return bid and rate as they were known at *time*, nanoseconds UTC; NaN before the first price."""
-        bid, _, rate = self.columns(symbol, np.array([time]))
-        return float(bid[0]), 1.0 if rate is None else float(rate[0])
+        rate = 1.0
+        for name, multiply in self._legs[symbol]:
+            price = _close_at(self.feeds[name], time)
+            rate = rate * price if multiply else rate / price
+        return _close_at(self.feeds[symbol], time), rate
 
     def rate(self, symbol: str) -> float:
         """Return account currency per unit of the symbol's quote currency; NaN while a leg has no price."""
@@ -202,6 +205,12 @@ class Market:
             before = 1.0 if rate is None else rate
             rate = before * price if multiply else before / price
         return bid, ask, rate
+
+
+def _close_at(feed: Feed, moment: int) -> float:
+    """Return the last close known at a moment; NaN before the first."""
+    place = int(np.searchsorted(feed.time[: feed.count], moment, side="right")) - 1
+    return float(feed.close[place]) if place >= 0 else math.nan
 
 
 def _at(feed: Feed, column: FloatArray, moments: IntArray) -> FloatArray:

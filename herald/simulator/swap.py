@@ -116,8 +116,11 @@ class _Nights:
         self.triple = _DAYS.index(instrument.triple_swap_day)
         self.day = 0
         self.due = 0  # not known before the first look
-        mode = instrument.swap_mode
-        self.converts = mode is not SwapMode.ACCOUNT and not (mode is SwapMode.BASE and instrument.base == currency)
+        mode, base, quote = instrument.swap_mode, instrument.base, instrument.quote
+        if mode is SwapMode.BASE:
+            self.converts = base != currency
+        else:  # prices are looked up only where an amount depends on one
+            self.converts = mode is SwapMode.INTEREST_CURRENT or (mode is not SwapMode.ACCOUNT and quote != currency)
         if mode is SwapMode.MARGIN or (mode is SwapMode.BASE and not instrument.base):
             lacks = "its margin's currency" if mode is SwapMode.MARGIN else "its base currency"
             what = f"the swap of {instrument.symbol} is stated in {lacks}, which is not known"
