@@ -170,7 +170,7 @@ def mt5_statistics() -> str:
         "Every run has the figures that the MetaTrader 5 strategy tester shows, under its names and in its order: in the report below",
         "*The same in the words of the MetaTrader 5 tester*, on screen with `herald runs show last --mt5`. They follow from the",
         "[statistics](statistics.md) that `statistics.json` holds, so there is one figure behind both names. A trade is a closing deal",
-        "against the average entry price, its profit is after fees, won is a profit above 0 and lost one below. A figure that the run",
+        "against the average entry price, its profit is after fees and swap, won is a profit above 0 and lost one below. A figure that the run",
         "does not define is `-`. The last column says why the tester may show another figure for the same trades. This page is written",
         "by `docs/generate.py`.",
         "",

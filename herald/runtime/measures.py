@@ -31,7 +31,7 @@ _FREQUENT = (Account, Bar, Fill, Moment, Order, Quote)
 _LEVELS: Mapping[TradingState, float] = {TradingState.ACTIVE: 0.0, TradingState.REDUCING: 1.0, TradingState.HALTED: 2.0}
 _ACCOUNT = ("balance", "equity", "margin_used", "margin_free")
 _LOTS = "What a strategy holds, long above 0 and short below."
-_REALIZED = "Profit of closed trades after fees, account currency; of earlier runs of the same journal, too."
+_REALIZED = "Profit of closed trades after fees and swap, account currency; of earlier runs of the same journal, too."
 _MEMORY_SECONDS = 10.0
 """Between two looks at the memory, which is asked of the operating system."""
 
