@@ -19,11 +19,21 @@ TERMS = Instrument(symbol="X", quote="USD", price_step=0.01, size_step=0.1, min_
 
 
 def take(
-    ledger: Ledger, book: Book, side: int, size: float, price: float, *, fee: float = 0.0, now: int = 0, rate: float = 1.0
+    ledger: Ledger,
+    book: Book,
+    side: int,
+    size: float,
+    price: float,
+    *,
+    fee: float = 0.0,
+    now: int = 0,
+    rate: float = 1.0,
+    swap: float = 0.0,
 ) -> bool:
     number = len(ledger.fills) + 1
     request = OrderRequest(f"s-{number:06d}", "s", "X", Side(side), size, OrderType.MARKET, tag=f"tag {number}")
-    return ledger.apply(Fill(str(number), request.id, "X", Side(side), size, price, fee, "USD", now), request, book, rate, now)
+    fill = Fill(str(number), request.id, "X", Side(side), size, price, fee, "USD", now, swap)
+    return ledger.apply(fill, request, book, rate, now)
 
 
 @pytest.fixture
@@ -72,6 +82,29 @@ def test_fees_are_shared_out_over_the_trades(ledger: Ledger, book: Book) -> None
     assert [1.0 + 0.5, 3.0 + 3.0] == [trade.fees for trade in ledger.trades]
     assert 2.0 == pytest.approx(book.entry_fees)
     assert 1_000 - 9.5 == ledger.balance
+
+
+def test_the_swap_that_a_broker_books_with_an_execution_is_money_and_the_trades(ledger: Ledger, book: Book) -> None:
+    take(ledger, book, 1, 4.0, 10.0)
+    take(ledger, book, -1, 4.0, 11.0, fee=2.0, swap=-7.5)
+
+    (trade,) = ledger.trades
+    assert (40.0, 2.0, -7.5, 30.5) == (trade.gross, trade.fees, trade.swap, trade.net)
+    assert 1_000 + 30.5 == ledger.balance
+
+
+def test_what_a_broker_says_is_gathered_is_equity_from_then_on_and_once(ledger: Ledger, book: Book) -> None:
+    take(ledger, book, 1, 1.0, 10.0, now=1)
+    ledger.state_swap(-2.0, 3)
+    ledger.state_swap(-2.0, 4)
+    ledger.state_swap(0.0, 5)  # with the execution that pays it
+    take(ledger, book, -1, 1.0, 10.0, now=5, swap=-2.0)
+    flat = np.full(5, 10.0)
+
+    worth = ledger.revalue(np.arange(1, 6, dtype=np.int64), lambda symbol, moments: (flat, flat, None))
+
+    assert [1_000.0, 1_000.0, 998.0, 998.0, 998.0] == worth["equity"].tolist()
+    assert [1_000.0, 1_000.0, 1_000.0, 1_000.0, 998.0] == worth["balance"].tolist()
 
 
 def test_profit_is_converted_when_it_is_realised(ledger: Ledger, book: Book) -> None:
