@@ -557,8 +557,10 @@ def seen_processes(root: int) -> Iterator[bytes]:
         number = waiting.pop()
         waiting += children.get(number, [])
         try:
-            yield Path(f"/proc/{number}/cmdline").read_bytes()
-            if number != root:
+            line = Path(f"/proc/{number}/cmdline").read_bytes()
+            yield line
+            # One that has just been forked is the run itself, with its environment, until it becomes what it is to be.
+            if number != root and line != Path(f"/proc/{root}/cmdline").read_bytes():
                 yield Path(f"/proc/{number}/environ").read_bytes()
         except OSError:
             continue
