@@ -235,6 +235,7 @@ def test_the_live_driver_leaves_the_log_of_a_backtest(tmp_path: Path, seed: int,
     assert len(result.fills) > 150
     assert [plain(line) for line in chunked.lines] == [plain(line) for line in lines]
     assert [note.text for note in result.notes] == [note.text for note in live.notes]
+    assert result.equity.equity.tolist() == live.equity.equity.tolist()  # what nights cost is in it, paid or not
     assert bool(result.failures) == bool(live.failures) == (seed == 2)
 
 
