@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["lock", "make_key", "trust", "verify"]
 
 _CONFIG = "herald.toml"
+_AT_START = ("sitecustomize.py", "usercustomize.py")
+"""Modules that Python imports of its own accord, as it does the lines of a .pth file that begin with import."""
 
 
 @dataclass(frozen=True)
@@ -208,14 +210,14 @@ def _write(ground: _Ground, act: str, old: Lock | None, new: dict[tuple[bool, st
         was = before.get(one.key)
         if was is None:
             _refuse_alike(one, new.values(), ground.catalog, options.alike)
-            lines.append(f"+ {_called(one)}: {_size(one)}; offers {', '.join(one.entry_points)}")
+            lines.append(f"+ {_called(one)}: {_size(one)}; offers {', '.join(one.entry_points)}{_early(one)}")
             continue
         if not options.downgrade and is_older(one.version, was.version):
             hint = f"install {was.version} again, or if you mean it: --downgrade"
             raise PluginError(f"{one.name} was downgraded: {one.version} is installed, {was.version} is locked; {hint}")
         what = difference(was, one)
         if what:
-            lines.append(f"~ {_called(one)}: {what}")
+            lines.append(f"~ {_called(one)}: {what}{_early(one)}")
     lines += [f"- {_called(one)}" for where, one in sorted(before.items()) if where not in new]
     lines = lines or ["nothing changed"]
     made = Lock.here(tuple(new.values()))
@@ -253,6 +255,12 @@ def _refuse_alike(one: Locked, others: Iterable[Locked], catalog: Catalog, accep
         like = "" if name in accepted else looks_like(name, names)
         if like:
             raise PluginError(f"the name {name!r} of {_called(one)} is like {like}; if it is what you mean: --alike {name}")
+
+
+def _early(one: Locked) -> str:
+    """Say which files of *one* no lock can hold back."""
+    names = [name for name in one.files if "/" not in name and (name.endswith(".pth") or name in _AT_START)]
+    return f"; BEWARE: {', '.join(names)} runs whenever this Python starts, before any lock is read" if names else ""
 
 
 def _called(one: Locked) -> str:

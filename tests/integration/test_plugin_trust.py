@@ -102,6 +102,15 @@ def test_a_live_config_runs_only_after_it_was_locked(desk: Desk) -> None:
     assert 0 == desk.herald("plugins", "verify").returncode
 
 
+def test_what_runs_before_any_lock_is_pointed_out(desk: Desk) -> None:
+    files = {"holder_mod.py": source("holder"), "holder.pth": "import holder_mod\n"}
+    desk.put(make_wheel(desk.folder, "herald-holder", "1.2", files, {"holder": "holder_mod"}))
+
+    locked = desk.herald("plugins", "lock")
+
+    assert "offers holder; BEWARE: holder.pth runs whenever this Python starts, before any lock is read" in locked.stdout
+
+
 def test_real_money_cannot_do_without_a_lock_and_a_demo_can(desk: Desk) -> None:
     desk.put(desk.wheel())
     desk.write(keys="require_lock = false")
