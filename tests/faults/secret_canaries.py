@@ -1,9 +1,10 @@
 """Secrets that nobody may see: fifty of them, put on purpose into every error that a component can raise, and looked for everywhere.
 
 ``python tests/faults/secret_canaries.py --paths 200`` runs Herald once for every way in which a component can go wrong. The
-component has fifty secrets, from variables and from a vault, and puts all of them into what it raises, prints, logs, notes or
-asks for, each in another form. Then everything that the run left behind is read byte for byte: terminal, run folder, report,
-log file, journal, audit log, state folder, list of processes. A planted leak shows that a secret would be found.
+component has fifty secrets, from variables and from a vault (an observer from a table that stands encrypted as a whole), and puts
+all of them into what it raises, prints, logs, notes or asks for, each in another form. Then everything that the run left behind is
+read byte for byte: terminal, run folder, report, log file, journal, audit log, state folder, list of processes. A planted leak shows
+that a secret would be found.
 
 The forms looked for are written down here by themselves; nothing of `herald.utils.redaction` is used.
 """
@@ -428,8 +429,8 @@ use = "hostile.check"
 {secrets}
 
 [[observers]]
-use = "hostile.listener"
-{secrets}
+use       = "hostile.listener"
+encrypted = "listener"
 [[observers]]
 use    = "log"
 file   = "herald.log"
@@ -514,7 +515,8 @@ def prepare(folder: Path, place: str, mode: str = "live") -> dict[str, str]:
     )
     (folder / "herald.toml").write_text(text, encoding="utf-8")
     vault = Vault.create(folder / "herald.vault", make_key_file(folder / "vault.key"))
-    vault.update({f"s{one:02d}": secret(one) for one in range(COUNT // 2, COUNT)})
+    whole = "".join(f"s{one:02d} = {json.dumps(secret(one), ensure_ascii=False)}\n" for one in range(COUNT))
+    vault.update({f"s{one:02d}": secret(one) for one in range(COUNT // 2, COUNT)} | {"listener": f"[secrets]\n{whole}"})
     return {f"HERALD_SECRET_S{one:02d}": secret(one) for one in range(COUNT // 2)} | {"HOSTILE_SERVER": server}
 
 
