@@ -15,6 +15,7 @@ from herald.contracts import SecretSource
 from herald.errors import ConfigError, HeraldError, Problem, SecretError
 from herald.host.encrypted import ENCRYPTED
 from herald.host.hookspecs import COLLECTED
+from herald.host.imports import one_line
 from herald.host.planned import Plan, Planned
 from herald.utils.redaction import protect
 
@@ -81,8 +82,11 @@ class SecretKeeper:
             try:
                 source = self._opened(index)
                 found = source.get(name)
-            except (SecretError, ConfigError) as error:
-                yield part.use, error.problems[0].what if isinstance(error, ConfigError) else str(error)
+            except ConfigError as error:
+                yield part.use, error.problems[0].what
+                return
+            except (Exception, SystemExit) as error:
+                yield part.use, _trouble(error)
                 return
             protect(found or "")
             yield f"{part.use} ({source.place(name)})", found is not None
@@ -107,8 +111,10 @@ class SecretKeeper:
                 source = self._opened(index)
                 found = source.get(name)
                 places.append(f"{part.use} ({source.place(name)})")
-            except SecretError as error:
-                what = f"secret {name!r}, which {place} needs, cannot be asked for: {error}"
+            except ConfigError:
+                raise
+            except (Exception, SystemExit) as error:
+                what = f"secret {name!r}, which {place} needs, cannot be asked for: {_trouble(error)}"
                 raise ConfigError(self._source, [Problem(part.name, what)]) from error
             if found is not None:
                 return found
@@ -116,6 +122,11 @@ class SecretKeeper:
         usual = hint or f"herald secrets set {name}"
         todo = usual if places else 'add [[secrets]] with use = "..."; see docs/secrets.md'
         raise ConfigError(self._source, [Problem(place, f"secret {name!r} {asked}", todo)])
+
+
+def _trouble(error: BaseException) -> str:
+    """Return why a source cannot be asked; one that raises anything but a `SecretError` is at fault itself."""
+    return str(error) if isinstance(error, SecretError) else f"the source failed with {one_line(error)}"
 
 
 def keeper_of(source: str, parts: Sequence[Planned[SecretSource]], base: str) -> SecretKeeper:
@@ -127,8 +138,7 @@ def keeper_of(source: str, parts: Sequence[Planned[SecretSource]], base: str) ->
         except HeraldError:
             raise
         except Exception as error:  # of a plugin, whatever it raises is its mistake
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            raise ConfigError(source, [Problem(part.name, f"{part.use} cannot be built: {text}")]) from error
+            raise ConfigError(source, [Problem(part.name, f"{part.use} cannot be built: {one_line(error)}")]) from error
 
     return SecretKeeper(source, parts, build)
 

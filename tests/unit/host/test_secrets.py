@@ -142,6 +142,21 @@ def test_a_source_that_fails_ends_the_search() -> None:
     assert [] == second.asked
 
 
+def test_a_source_that_breaks_is_named_with_what_it_was_asked() -> None:
+    class Broken(Fixed):
+        def get(self, name: str) -> str | None:
+            raise KeyError("no\nsafe")
+
+    kept = keeper(Broken())
+    expected = (
+        "secrets[0]: secret 'mt5_password', which connectors.main.password needs, cannot be asked for: "
+        "the source failed with KeyError: 'no\\nsafe'"
+    )
+
+    assert expected == str(problem(kept, Login()))
+    assert [("s0", "the source failed with KeyError: 'no\\nsafe'")] == list(kept.survey("mt5_password"))
+
+
 def test_what_opens_a_source_comes_from_one_above_it() -> None:
     first = Fixed(opens="secret-a")
     found: list[Settings] = []
