@@ -29,6 +29,8 @@ __all__ = ["MARKER", "account_name", "audited_by", "mark_audited", "open_trail",
 
 MARKER = "audited-by"
 """File in a state folder that names the config whose audit trail records what is done there."""
+_NOBODY = 2**32 - 1
+"""What Linux says of a process that nobody logged in for, such as a service."""
 
 
 def operator() -> str:
@@ -47,11 +49,22 @@ if sys.platform == "win32":
 
 else:
 
-    def account_name() -> str:
-        """Return whose process it is, as the system knows it: variables such as USER say what somebody wants them to."""
+    def account_name(login: Path = Path("/proc/self/loginuid")) -> str:
+        """Return whose process it is, as the system knows it: variables such as USER say what somebody wants them to.
+
+        Linux remembers in *login* who logged in, through `sudo` and `su`; where that is somebody else, both are named.
+        """
+        number = os.geteuid()
+        try:
+            person = int(login.read_text(encoding="ascii"))
+        except (OSError, ValueError):  # another system
+            person = _NOBODY
+        own = _name_of(number)
+        return own if person in (number, _NOBODY) else f"{_name_of(person)} as {own}"
+
+    def _name_of(number: int) -> str:
         import pwd
 
-        number = os.geteuid()
         try:
             return pwd.getpwuid(number).pw_name
         except KeyError:  # a container without a name for the user
