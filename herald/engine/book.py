@@ -434,9 +434,12 @@ class Ledger:
 
     def _gather(self, amount: float, time: int) -> None:
         self.swap = round(self.swap + amount, 10)
-        times = self._swap_times
-        times.append(max(time, times[-1]) if times else time)  # a night inside a bar is heard of behind its fills
-        self._swaps.append(self.swap)
+        times, swaps = self._swap_times, self._swaps
+        place = bisect_right(times, time)
+        times.insert(place, time)
+        swaps.insert(place, round((swaps[place - 1] if place else 0.0) + amount, 10))
+        for later in range(place + 1, len(times)):  # of one symbol nights may be asked about after those of another
+            swaps[later] = round(swaps[later] + amount, 10)
 
     def adopt(
         self, book: Book, size: float, price: float, opened: int, tickets: Mapping[str, float], profit: float, now: int
