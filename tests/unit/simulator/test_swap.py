@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import herald.testing.mt5.terminal as mt5
+from herald.cli.backtest import _print as show
 from herald.clock import DAY, HOUR, parse_time
 from herald.contracts import Context
 from herald.errors import ConfigError
@@ -22,6 +23,7 @@ from herald.model.instrument import SwapMode, server_zone
 from herald.results import RunResult
 from herald.runtime import simulate
 from herald.simulator.swap import counts
+from herald.statistics import summary
 
 from .conftest import Action, instrument, script
 from .test_rule_edges import play
@@ -278,6 +280,17 @@ def test_c8_a_run_without_a_swap_is_what_it_was() -> None:
 
     assert [0.0] == paid(with_none) == paid(with_zero)
     assert np.array_equal(with_none.equity.equity, with_zero.equity.equity)
+
+
+def test_swaps_are_a_statistic_and_a_line_of_the_summary_where_there_are_any(capsys: pytest.CaptureFixture[str]) -> None:
+    for more, expected in (({}, -3.5), ({"swap_mode": SwapMode.NONE}, 0.0)):
+        result = held(f"{TUE}T10", f"{FRI}T10", **more)
+        numbers = summary(result)
+        show(numbers, result, 1.0)
+
+        assert pytest.approx(expected) == numbers["swaps"]
+        assert pytest.approx(expected) == numbers["total_net_profit"]
+        assert ("Swaps" in capsys.readouterr().out) is bool(expected)
 
 
 # --- the rules themselves -------------------------------------------------------------------------
