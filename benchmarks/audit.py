@@ -110,12 +110,16 @@ def main() -> None:
             durable.append(time.perf_counter_ns() - before)
         log.close()
         print(f"durable  median {sorted(durable)[100] / 1e3:.0f} us, on disk before it returns")
-        begun = time.perf_counter()
-        found = verify_audit(folder / "audit.log", KEY, folder / "audit.heads")
-        seconds = time.perf_counter() - begun
-        if found.problem:
-            raise SystemExit(f"the log is not what was written: {found.problem}")
-        print(f"verify   {found.records / seconds:,.0f} records a second ({found.records:,} records)")
+        times, own = [], []
+        for _ in range(5):
+            begun, busy = time.perf_counter(), time.process_time()
+            found = verify_audit(folder / "audit.log", KEY, folder / "audit.heads")
+            own.append(time.process_time() - busy)  # what it costs where others use the machine as well
+            times.append(time.perf_counter() - begun)
+            if found.problem:
+                raise SystemExit(f"the log is not what was written: {found.problem}")
+        wall, busy = (found.records / sorted(each)[len(each) // 2] for each in (times, own))
+        print(f"verify   {wall:,.0f} records a second, {busy:,.0f} a second of its processor; 5 times {found.records:,} records")
         mutate(folder, options.changes)
 
 
