@@ -241,7 +241,7 @@ class ChildProcess:
         )
         if sys.platform != "win32":
             with suppress(OSError):  # it is over already; whoever waits for it tells
-                os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+                os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
         return process
 
     def _hear(self, stream: IO[bytes] | None) -> None:
