@@ -213,12 +213,16 @@ def _read(path: Path, heading: Row, convert: Callable[[Row], Any]) -> Iterator[A
     with file:
         table = csv.reader(file)
         try:
-            if next(table, None) != list(heading):
+            found = next(table, [])
+            # Before positions cost a swap there was no such column.
+            is_older = found != list(heading) and found == [name for name in heading if name != "swap"]
+            if found != list(heading) and not is_older:
                 raise ValueError(f"the heading is not {','.join(heading)}")
+            place = heading.index("swap") if is_older else 0
             for row in table:
-                if len(row) != len(heading):
-                    raise ValueError(f"{len(row)} fields where {len(heading)} belong")
-                yield convert(row)
+                if len(row) != len(found):
+                    raise ValueError(f"{len(row)} fields where {len(found)} belong")
+                yield convert((*row[:place], "0.0", *row[place:]) if is_older else row)
         except (ValueError, KeyError, csv.Error) as error:
             raise DataError(f"{path}, line {max(table.line_num, 1)}: {error}; run the backtest again") from error
 

@@ -376,6 +376,18 @@ def test_a_table_with_another_heading_is_refused(tmp_path: Path) -> None:
         load_run(folder).trades()
 
 
+def test_trades_of_before_positions_cost_a_swap_are_read(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    now = load_run(folder).trades()
+    rows = [line.split(",") for line in (folder / "trades.csv").read_text(encoding="utf-8").splitlines()]
+    place = rows[0].index("swap")
+    older = "".join(",".join(row[:place] + row[place + 1 :]) + "\n" for row in rows)
+    (folder / "trades.csv").write_text(older, encoding="utf-8")
+
+    assert now
+    assert now == load_run(folder).trades()
+
+
 @pytest.mark.parametrize("file", ["trades.csv", "equity.csv", "bars.npz"])
 def test_a_missing_table_is_named(tmp_path: Path, file: str) -> None:
     folder = write(tmp_path)
