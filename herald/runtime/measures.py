@@ -203,11 +203,12 @@ class Bystander:
 
 def measure_backtest(store: MetricsStore, result: RunResult) -> None:
     """Let *store* know what came of a backtest: orders in their last state, fills, and the account at the end."""
-    wanted = tuple(store.events)
-    happened: tuple[Order | Fill, ...] = (*result.orders, *result.fills)
-    for event in happened:
-        if isinstance(event, wanted):
-            store.observe(event)
+    observe, wanted = store.observe, tuple(store.events)
+    happened: tuple[tuple[type, tuple[Order, ...] | tuple[Fill, ...]], ...] = ((Order, result.orders), (Fill, result.fills))
+    for kind, events in happened:
+        if issubclass(kind, wanted):
+            for event in events:
+                observe(event)
     gauges = _Gauges(store)
     _tell_build(gauges, result.mode)
     _tell_account(gauges, "simulator", result.currency, *(result.account[name] for name in _ACCOUNT))
