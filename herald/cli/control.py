@@ -330,7 +330,7 @@ def supervise(folder: Path | None, on_hang: str, command: tuple[str, ...], **lim
         random.Random(),
         act=None if config is None else _stopper(config, command),
         tell=lambda text: click.echo(f"herald supervise: {text}", err=True),
-        record=lambda *row: _record_as_watchdog(place, None if config is None else Path(config), *row),
+        record=lambda *row: _record(place, None if config is None else Path(config), "supervisor, ", *row),
         source=config or str(folder),
     )
     began = clock.now()
@@ -505,27 +505,22 @@ def recorded_unless(unrecorded: bool, hint: str, recording: Callable[[], Abstrac
     yield
 
 
-def _record_as_watchdog(folder: Path, file: Path | None, act: str, what: str, why: str, result: str) -> None:
-    """Record what the watchdog did by itself."""
+def _record(folder: Path, file: Path | None, who: str, act: str, what: str, why: str, result: str) -> None:
+    """Record what is done already, where there is an audit log for it; *who* stands before whose process it was."""
     from herald.host.audit import operator
 
     trail = _trail(folder, file)
     if trail is not None:
         try:
-            trail.record(f"supervisor, {operator()}", act, what, why, result)
+            trail.record(f"{who}{operator()}", act, what, why, result)
         finally:
             trail.close()
 
 
 def _record_stop(folder: Path, file: Path | None, act: str, scope: str, why: str) -> None:
     """Record a stop after it is done: nothing, not even a broken record, may stand in its way."""
-    from herald.host.audit import operator
-
     try:
-        trail = _trail(folder, file)
-        if trail is not None:
-            trail.record(operator(), act, scope, why, "done")
-            trail.close()
+        _record(folder, file, "", act, scope, why, "done")
     except Exception as error:  # whatever it is, trading has stopped, and that is what was asked for
         click.echo(f"herald: it is done, and it is not in the audit log: {' '.join(str(error).split())}", err=True)
 

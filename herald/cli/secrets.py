@@ -7,6 +7,8 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,16 +40,65 @@ def secrets() -> None:
     """
 
 
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """Which vault is meant, and what opens it."""
+
+    vault: Path
+    passphrase_files: tuple[Path, ...]
+    key_files: tuple[Path, ...]
+
+    def open(self) -> Vault:
+        """Return the vault, opened; without a key the pass-phrase is asked for."""
+        from herald.utils.vault import Vault, VaultKey, read_key_file
+
+        if not self.vault.exists():
+            raise NotFound(f"there is no vault {str(self.vault)!r}; name it with --vault, or make it: herald secrets init")
+        keys = [read_key_file(one) for one in self.key_files]
+        keys += [VaultKey.from_passphrase(_phrase_in(one)) for one in self.passphrase_files]
+        return Vault(self.vault, *(keys or [VaultKey.from_passphrase(_ask(f"Pass-phrase of {self.vault}"))]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """Where a change of a vault is recorded."""
+
+    config: Path | None
+    unrecorded: bool
+
+    @contextmanager
+    def recorded(self, act: str, vault: Path, what: str = "") -> Iterator[None]:
+        """Change a vault after that is in the audit log of the config, where it has one."""
+        from herald.cli.control import recorded, recorded_unless, state_folder
+
+        file = vault.parent / _CONFIG if self.config is None else self.config
+        if self.config is None and not file.exists():
+            yield
+            return
+        scope = f"{vault}: {what}" if what else str(vault)
+        hint = "does it all the same, as when the key of the log is kept in this vault"
+        with recorded_unless(
+            self.unrecorded, hint, lambda: recorded(state_folder(file), file, f"secrets.{act}", scope, "by hand")
+        ):
+            yield
+
+
 def _opened(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what says which vault is meant and what opens it."""
+    """Add what says which vault is meant and what opens it; *function* gets it as `access`."""
+
+    @wraps(function)
+    def command(vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, ...], **others: Any) -> Any:
+        return function(access=_Access(vault, passphrase_file, key_file), **others)
+
     path = click.Path(path_type=Path)
+    given: Callable[..., Any] = command
     for option in (
         click.option("--key-file", type=path, multiple=True, help="A file with a key that opens it."),
         click.option("--passphrase-file", type=path, multiple=True, help="A file with a pass-phrase that opens it."),
         click.option("--vault", type=path, default=Path("herald.vault"), show_default=True, help="The vault."),
     ):
-        function = option(function)
-    return function
+        given = option(given)
+    return given
 
 
 _kdf = click.option(
@@ -58,7 +109,13 @@ _kdf = click.option(
 
 
 def _audited(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what says where a change is recorded."""
+    """Add what says where a change is recorded; *function* gets it as `log`."""
+
+    @wraps(function)
+    def command(config: Path | None, unrecorded: bool, **others: Any) -> Any:
+        return function(log=_Log(config, unrecorded), **others)
+
+    given: Callable[..., Any] = command
     for option in (
         click.option("--unrecorded", is_flag=True, help="Do it although the audit log of the config cannot be opened."),
         click.option(
@@ -67,23 +124,8 @@ def _audited(function: Callable[..., Any]) -> Callable[..., Any]:
             help=f"Whose [audit] records it.  [default: {_CONFIG} beside the vault, if it is there]",
         ),
     ):
-        function = option(function)
-    return function
-
-
-@contextmanager
-def _recorded(act: str, vault: Path, what: str, config: Path | None, *, unrecorded: bool) -> Iterator[None]:
-    """Change a vault after that is in the audit log of the config, where it has one."""
-    from herald.cli.control import recorded, recorded_unless, state_folder
-
-    file = vault.parent / _CONFIG if config is None else config
-    if config is None and not file.exists():
-        yield
-        return
-    scope = f"{vault}: {what}" if what else str(vault)
-    hint = "does it all the same, as when the key of the log is kept in this vault"
-    with recorded_unless(unrecorded, hint, lambda: recorded(state_folder(file), file, f"secrets.{act}", scope, "by hand")):
-        yield
+        given = option(given)
+    return given
 
 
 @secrets.command()
@@ -97,8 +139,7 @@ def init(
     key_file: Path | None,
     passphrase_file: Path | None,
     kdf: Literal["argon2id", "scrypt"] | None,
-    config: Path | None,
-    unrecorded: bool,
+    log: _Log,
 ) -> None:
     """Make an empty vault."""
     from herald.utils.vault import Vault
@@ -106,7 +147,7 @@ def init(
     if vault.exists():
         raise SecretError(f"{str(vault)!r} is there already, and a vault is never overwritten; name another with --vault")
     with (
-        _recorded("init", vault, "", config, unrecorded=unrecorded),
+        log.recorded("init", vault),
         _new_key(vault, key_file, passphrase_file, kdf) as key,
     ):
         Vault.create(vault, key)
@@ -126,11 +167,8 @@ def set_(
     name: str,
     section: bool,
     expires: str | None,
-    vault: Path,
-    passphrase_file: tuple[Path, ...],
-    key_file: tuple[Path, ...],
-    config: Path | None,
-    unrecorded: bool,
+    access: _Access,
+    log: _Log,
 ) -> None:
     """Keep a value under NAME: it is asked for without being shown, or read from standard input up to the end.
 
@@ -140,14 +178,14 @@ def set_(
         end = None if expires is None else parse_time(expires)
     except ValueError as error:
         raise click.UsageError(f"--expires: {expires!r} is no date; write 2027-01-31") from error
-    opened = _open(vault, passphrase_file, key_file)
+    opened = access.open()
     if _is_terminal():
         value = _ask_section() if section else _ask(f"Value of {name}", confirm=True)
     else:
         value = sys.stdin.read(1_000_000).removesuffix("\n").removesuffix("\r")
     if section:
         _check_section(name, value)
-    with _recorded("set", vault, name, config, unrecorded=unrecorded):
+    with log.recorded("set", access.vault, name):
         opened.set(name, value, end)
     click.echo(f"{name} is kept, version {opened.info(name).version}")
 
@@ -156,18 +194,18 @@ def set_(
 @click.argument("name")
 @click.option("--reveal", is_flag=True, help="Yes, show it: what stands on a screen is seen and kept by others.")
 @_opened
-def get(name: str, reveal: bool, vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, ...]) -> None:
+def get(name: str, reveal: bool, access: _Access) -> None:
     """Print the value of NAME, if --reveal says so."""
     if not reveal:
         raise click.UsageError("a secret is only shown with --reveal; `herald secrets list` shows what there is")
-    click.echo(_open(vault, passphrase_file, key_file).get(name))
+    click.echo(access.open().get(name))
 
 
 @secrets.command("list")
 @_opened
-def list_(vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, ...]) -> None:
+def list_(access: _Access) -> None:
     """List the names, with when each was set and expires."""
-    opened = _open(vault, passphrase_file, key_file)
+    opened = access.open()
     for name in opened.names():
         info = opened.info(name)
         expires = "" if info.expires is None else f", expires {format_time(info.expires)[:10]}"
@@ -182,15 +220,12 @@ def list_(vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, 
 @_audited
 def remove(
     name: str,
-    vault: Path,
-    passphrase_file: tuple[Path, ...],
-    key_file: tuple[Path, ...],
-    config: Path | None,
-    unrecorded: bool,
+    access: _Access,
+    log: _Log,
 ) -> None:
     """Forget the secret NAME."""
-    opened = _open(vault, passphrase_file, key_file)
-    with _recorded("remove", vault, name, config, unrecorded=unrecorded):
+    opened = access.open()
+    with log.recorded("remove", access.vault, name):
         opened.remove(name)
     click.echo(f"{name} is removed; copies of the vault still have it")
 
@@ -207,26 +242,23 @@ def rotate(
     new_passphrase_file: Path | None,
     kdf: Literal["argon2id", "scrypt"] | None,
     finish: bool,
-    vault: Path,
-    passphrase_file: tuple[Path, ...],
-    key_file: tuple[Path, ...],
-    config: Path | None,
-    unrecorded: bool,
+    access: _Access,
+    log: _Log,
 ) -> None:
     """Let a new key or pass-phrase open the vault, beside the old one until --finish."""
     if finish and (new_key_file or new_passphrase_file or kdf):
         raise click.UsageError("--finish takes no new key; open the vault with the new one")
-    opened = _open(vault, passphrase_file, key_file)
+    opened = access.open()
     if finish:
-        with _recorded("rotate", vault, "finish", config, unrecorded=unrecorded):
+        with log.recorded("rotate", access.vault, "finish"):
             retired = opened.retire_keys()
         click.echo("the old key opens it no longer" if retired else "only one key opens it; there was nothing to finish")
         return
     if len(opened.keys) > 1:
-        raise SecretError(f"two keys open the vault {str(vault)!r} already; first: herald secrets rotate --finish")
+        raise SecretError(f"two keys open the vault {str(access.vault)!r} already; first: herald secrets rotate --finish")
     with (
-        _recorded("rotate", vault, "", config, unrecorded=unrecorded),
-        _new_key(vault, new_key_file, new_passphrase_file, kdf) as key,
+        log.recorded("rotate", access.vault),
+        _new_key(access.vault, new_key_file, new_passphrase_file, kdf) as key,
     ):
         opened.add_key(key)
     click.echo("both keys open it now; give the new one to all that read it, then: herald secrets rotate --finish")
@@ -240,23 +272,20 @@ def rotate(
 def import_(
     file: Path,
     replace: bool,
-    vault: Path,
-    passphrase_file: tuple[Path, ...],
-    key_file: tuple[Path, ...],
-    config: Path | None,
-    unrecorded: bool,
+    access: _Access,
+    log: _Log,
 ) -> None:
     """Take every NAME=VALUE of FILE, a .env file, under the name in small letters: all of them, or none."""
     values = _env(file)
-    opened = _open(vault, passphrase_file, key_file)
+    opened = access.open()
     known = [name for name in values if name in opened]
     if known and not replace:
         raise SecretError(f"{', '.join(known)}: there already; --replace replaces, or take the line out of {str(file)!r}")
-    with _recorded("import", vault, ", ".join(values), config, unrecorded=unrecorded):
+    with log.recorded("import", access.vault, ", ".join(values)):
         opened.update(values)
     for name in values:
         click.echo(f'{name} is kept; write "secret:{name}" in the config')
-    click.echo(f"{len(values)} secrets are in {vault}; delete {file} now, and replace what others could have read there")
+    click.echo(f"{len(values)} secrets are in {access.vault}; delete {file} now, and replace what others could have read there")
 
 
 @secrets.command(short_help="Copy secrets to a new vault with a key of its own.")
@@ -273,22 +302,19 @@ def export(
     new_key_file: Path | None,
     new_passphrase_file: Path | None,
     kdf: Literal["argon2id", "scrypt"] | None,
-    vault: Path,
-    passphrase_file: tuple[Path, ...],
-    key_file: tuple[Path, ...],
-    config: Path | None,
-    unrecorded: bool,
+    access: _Access,
+    log: _Log,
 ) -> None:
     """Copy NAMES, or every secret, to OUT, a new vault with a pass-phrase or key of its own; nothing is written in plain text."""
     from herald.utils.vault import Vault
 
-    opened = _open(vault, passphrase_file, key_file)
+    opened = access.open()
     chosen = dict.fromkeys(names or opened.names())
     values = {name: (opened.get(name), opened.info(name).expires) for name in chosen}
     if out.exists():
         raise SecretError(f"{str(out)!r} is there already, and a vault is never overwritten; name another file")
     with (
-        _recorded("export", vault, f"to {out}: {', '.join(chosen)}", config, unrecorded=unrecorded),
+        log.recorded("export", access.vault, f"to {out}: {', '.join(chosen)}"),
         _new_key(out, new_key_file, new_passphrase_file, kdf) as key,
     ):
         copy = Vault.create(out, key)
@@ -305,7 +331,7 @@ def export(
 @secrets.command()
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @_opened
-def doctor(file: Path | None, vault: Path, passphrase_file: tuple[Path, ...], key_file: tuple[Path, ...]) -> None:
+def doctor(file: Path | None, access: _Access) -> None:
     """Check a vault: its file, its key, every value, and what expires. Of FILE, a config: who answers what it needs.
 
     Exit code 1: something is to be done. No value is shown.
@@ -313,7 +339,7 @@ def doctor(file: Path | None, vault: Path, passphrase_file: tuple[Path, ...], ke
     if file is not None:
         _doctor_of(file)
         return
-    opened = _open(vault, passphrase_file, key_file)
+    opened = access.open()
     now, findings = WallClock().now(), []
     click.echo("file     whole, and for its owner alone")
     for ident, kdf, made in opened.keys:
@@ -360,16 +386,6 @@ def _doctor_of(file: Path) -> None:
 
 
 # --- inside ---------------------------------------------------------------------------------------
-
-
-def _open(vault: Path, passphrase_files: tuple[Path, ...], key_files: tuple[Path, ...]) -> Vault:
-    from herald.utils.vault import Vault, VaultKey, read_key_file
-
-    if not vault.exists():
-        raise NotFound(f"there is no vault {str(vault)!r}; name it with --vault, or make it: herald secrets init")
-    keys = [read_key_file(one) for one in key_files]
-    keys += [VaultKey.from_passphrase(_phrase_in(one)) for one in passphrase_files]
-    return Vault(vault, *(keys or [VaultKey.from_passphrase(_ask(f"Pass-phrase of {vault}"))]))
 
 
 @contextmanager
