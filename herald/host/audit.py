@@ -6,7 +6,6 @@ import os
 import random
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -21,7 +20,7 @@ from herald.host.discovery import discover
 from herald.host.parts import Parts
 from herald.host.registry import Registry
 from herald.host.rules import HOST_WORDS
-from herald.host.secrets import SecretKeeper, misplaced
+from herald.host.secrets import keeper_of, misplaced
 from herald.host.trust import Trust, open_lock
 from herald.host.uses import needs_lock
 
@@ -110,8 +109,7 @@ def open_trail(
     problems += misplaced(settings, "audit", read.variables)
     if problems:
         raise ConfigError(str(file), problems)
-    keeper = SecretKeeper(str(file), sources, lambda one, own: one.component.build(own, replace(services, name=one.name)))
-    trail: AuditTrail = part.build(keeper.resolved("audit", settings), services)
+    trail: AuditTrail = part.build(keeper_of(str(file), sources, str(base)).resolved("audit", settings), services)
     return trail
 
 
