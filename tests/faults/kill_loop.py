@@ -24,6 +24,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -62,6 +63,9 @@ _SETTLINGS = 3
 """Runs that may be needed until nothing is in doubt: on a slow machine one may have had too little time."""
 _SETTLE_SECONDS = 0.3
 _DELAY_SECONDS = 0.03
+_SLOW_COMMIT_SECONDS = 0.03
+"""How much later than the order its intent is written, where that is the planted bug: else the two race, and a loop may
+miss it."""
 _CHANGES = ("submit", "cancel", "modify")
 _ODDS = {"before_resend": "before_send", "after_resend": "before_send"}
 """Points that are only passed after a death at another: an order that was written down and never sent."""
@@ -570,6 +574,7 @@ def plant(bug: str) -> None:
             if durable and kept is not None:
                 kept()
                 kept = None
+                threading.Event().wait(_SLOW_COMMIT_SECONDS)
             write(self, records, durable=durable, kept=kept, failed=failed)
 
         spool.Spool.write = writing  # type: ignore[method-assign]

@@ -71,7 +71,10 @@ def test_the_loop_catches_a_planted_bug(
 ) -> None:
     kills = "40" if bug == "no_settle_window" else "25"  # only a death in the middle of an exit shows that one
 
-    code, verdict = loop(tmp_path, clean_env, "--kills", kills, "--bug", bug, *options)
+    for seed in ("0", "1", "2"):  # where a death falls is chance, and so few kills may miss; three times as many must not
+        code, verdict = loop(tmp_path, clean_env, "--kills", kills, "--seed", seed, "--bug", bug, *options)
+        if code == 0 and verdict[column]:
+            break
 
     assert 0 == code
     assert verdict[column], verdict
