@@ -61,14 +61,14 @@ class _Access:
 
 @dataclass(frozen=True, slots=True)
 class _Log:
-    """Where a change of a vault is recorded."""
+    """Where it is recorded that a vault was changed or a value of it shown."""
 
     config: Path | None
     unrecorded: bool
 
     @contextmanager
     def recorded(self, act: str, vault: Path, what: str = "") -> Iterator[None]:
-        """Change a vault after that is in the audit log of the config, where it has one."""
+        """Do it after that is in the audit log of the config, where it has one."""
         from herald.cli.control import recorded, recorded_unless, state_folder
 
         file = vault.parent / _CONFIG if self.config is None else self.config
@@ -109,7 +109,7 @@ _kdf = click.option(
 
 
 def _audited(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what says where a change is recorded; *function* gets it as `log`."""
+    """Add what says where the act is recorded; *function* gets it as `log`."""
 
     @wraps(function)
     def command(config: Path | None, unrecorded: bool, **others: Any) -> Any:
@@ -194,11 +194,15 @@ def set_(
 @click.argument("name")
 @click.option("--reveal", is_flag=True, help="Yes, show it: what stands on a screen is seen and kept by others.")
 @_opened
-def get(name: str, reveal: bool, access: _Access) -> None:
+@_audited
+def get(name: str, reveal: bool, access: _Access, log: _Log) -> None:
     """Print the value of NAME, if --reveal says so."""
     if not reveal:
         raise click.UsageError("a secret is only shown with --reveal; `herald secrets list` shows what there is")
-    click.echo(access.open().get(name))
+    opened = access.open()
+    with log.recorded("get", access.vault, name):
+        value = opened.get(name)
+    click.echo(value)
 
 
 @secrets.command("list")

@@ -228,12 +228,13 @@ def test_an_export_is_a_vault_with_a_key_of_its_own() -> None:
     assert not Path("fourth").exists()
 
 
-def test_every_change_is_recorded_where_the_config_asks_for_it() -> None:
+def test_every_change_and_every_look_is_recorded_where_the_config_asks_for_it() -> None:
     Path("herald.toml").write_text(AUDITED, encoding="utf-8")
     Path(".env").write_text("C=secret-3\n", encoding="utf-8")
     make(a="secret-1")
     for words in (
         ("import", ".env"),
+        ("get", "a", "--reveal"),
         ("export", "copy.vault", *NEW),
         ("remove", "a"),
         ("rotate", "--new-key-file", "second"),
@@ -245,7 +246,12 @@ def test_every_change_is_recorded_where_the_config_asks_for_it() -> None:
 
     done = [(act.removeprefix("secrets."), what) for act, what, result in acts() if result == "done"]
     expected = [("init", "herald.vault"), ("set", "herald.vault: a"), ("import", "herald.vault: c")]
-    expected += [("export", "herald.vault: to copy.vault: a, c"), ("remove", "herald.vault: a"), ("rotate", "herald.vault")]
+    expected += [
+        ("get", "herald.vault: a"),
+        ("export", "herald.vault: to copy.vault: a, c"),
+        ("remove", "herald.vault: a"),
+        ("rotate", "herald.vault"),
+    ]
     assert [*expected, ("rotate", "herald.vault: finish")] == done
     assert ("secrets.remove", "herald.vault: nothing", "asked") == acts()[-2]
     assert acts()[-1][2].startswith("failed: the vault 'herald.vault' has no secret 'nothing'")
@@ -261,6 +267,7 @@ def test_what_cannot_be_recorded_is_not_done_unless_one_says_so() -> None:
     assert "nothing was done, for it cannot be recorded" in told
     assert "--unrecorded" in told
     assert [] == Vault(Path("herald.vault"), read_key_file(Path("key"))).names()
+    assert "for it cannot be recorded" in refused("get", "audit_key", "--reveal", *KEY)
     assert "this is not recorded" in run("set", "audit_key", "--unrecorded", *KEY, typed="ab" * 32).output
     assert ["audit_key"] == Vault(Path("herald.vault"), read_key_file(Path("key"))).names()
 
