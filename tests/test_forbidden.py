@@ -62,6 +62,8 @@ WAIVED = {
     ("herald/__init__.py", "importlib.import_module"): "the lazy face: names from a table",
     ("herald/utils/__init__.py", "importlib.import_module"): "the lazy face: names from a table",
     ("herald/testing/__init__.py", "importlib.import_module"): "the lazy face: names from a table",
+    ("herald/utils/audit_log.py", "isdigit; isdecimal says what int takes"): "of bytes, where it means 0 to 9",
+    ("herald/plugins/control/guard.py", "isdigit; isdecimal says what int takes"): "the same",
     ("herald/plugins/mt5/server.py", "importlib.import_module"): "MetaTrader5, or the stand-in that the command line names",
 }
 """(file, what): why it may stand there."""
@@ -146,7 +148,14 @@ def no_loguru_elsewhere(node: ast.AST, names: dict[str, str]) -> str:
     return "loguru" if any(one.partition(".")[0] == "loguru" for one in imported) else ""
 
 
+def no_digits_that_int_refuses(node: ast.AST, names: dict[str, str]) -> str:
+    """``"²".isdigit()`` is true, and ``int("²")`` an error that nobody expects."""
+    is_it = isinstance(node, ast.Attribute) and node.attr in ("isdigit", "isnumeric")
+    return "isdigit; isdecimal says what int takes" if is_it else ""
+
+
 RULES: tuple[Rule, ...] = (
+    no_digits_that_int_refuses,
     no_unsafe_module,
     no_unsafe_call,
     no_shell,
@@ -193,6 +202,7 @@ def findings(source: str) -> Iterator[tuple[int, str]]:
         "get(url, verify=False)",
         "import ssl\nc.verify_mode = ssl.CERT_NONE",
         "from loguru import logger",
+        "text.isdigit() and int(text)",
         "logger.add(f, diagnose=True, backtrace=False)",
         "logger.add(f)",
     ],

@@ -173,7 +173,7 @@ def _expected(text: str | None) -> tuple[int, str] | None:
     if text is None:
         return None
     number, colon, digest = text.partition(":")
-    if not (number.isdigit() and colon and len(digest) == 64):
+    if not (number.isdecimal() and len(number) < 19 and colon and len(digest) == 64):
         raise click.UsageError(f"--expect {text!r} is no NUMBER:HASH; take it as `herald audit verify` printed it")
     return int(number), digest
 

@@ -202,7 +202,7 @@ def _noted(text: str | None) -> tuple[int, str] | None:
     if text is None:
         return None
     number, colon, digest = text.partition(":")
-    if not (colon and number.isdigit() and len(digest) == 32):
+    if not (colon and number.isdecimal() and len(number) < 19 and len(digest) == 32):
         raise click.UsageError(f"--expect {text!r} is no NUMBER:HASH; copy it from an earlier `herald journal verify`")
     return int(number), digest
 

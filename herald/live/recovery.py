@@ -244,7 +244,7 @@ def _count(past: Past, request: OrderRequest) -> None:
     """Remember the highest number among the orders of a strategy: a number is never used twice."""
     strategy, _, rest = request.id.rpartition("-")
     digits = rest.partition(".")[0]
-    if strategy == request.strategy and digits.isdigit():
+    if strategy == request.strategy and digits.isdecimal():
         past.numbers[strategy] = max(past.numbers.get(strategy, 0), int(digits))
 
 

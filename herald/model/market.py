@@ -40,8 +40,8 @@ class Timeframe(msgspec.Struct, frozen=True, order=True):
             ValueError: *text* is not a count and a unit.
         """
         lower = text.strip().lower()
-        unit, count = (lower[-1:], lower[:-1]) if lower[:1].isdigit() else (lower[:1], lower[1:])
-        if unit not in _UNITS or not count.isdigit() or int(count) == 0:
+        unit, count = (lower[-1:], lower[:-1]) if lower[:1].isdecimal() else (lower[:1], lower[1:])
+        if unit not in _UNITS or not count.isdecimal() or len(count) > 9 or int(count) == 0:
             raise ValueError(f"unknown time frame {text!r}; write a count and a unit, such as 15m, 1h, 1d or 1w")
         return cls(int(count) * _UNITS[unit])
 

@@ -74,7 +74,7 @@ _TYPES = frozenset({OrderType.MARKET, OrderType.LIMIT, OrderType.STOP})
 
 def _address(text: str) -> str:
     host, _, port = text.rpartition(":")
-    if not (host and port.isdigit() and 0 < int(port) < 65_536):
+    if not (host and port.isdecimal() and len(port) < 6 and 0 < int(port) < 65_536):
         raise ValueError(f"{text!r} is no address; write host:port, such as 127.0.0.1:5005")
     return text
 

@@ -688,6 +688,6 @@ class FaultProxy:
 
 def _parsed(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
-    if not (host and port.isdigit()):
+    if not (host and port.isdecimal() and len(port) < 6):
         raise ValueError(f"{address!r} is no address; write host:port, such as 127.0.0.1:5005")
     return host, int(port)

@@ -309,7 +309,7 @@ class Alerts:
         if until > now:  # one text at the end of the quiet hours, not one for every while
             self._repeats.extend(window, count, until)
             return
-        rule = self._settings.rules[int(number)] if number.isdigit() and int(number) < len(self._settings.rules) else None
+        rule = self._settings.rules[int(number)] if number.isdecimal() and int(number) < len(self._settings.rules) else None
         text = f"{count} times more since {window.entry['at']}; last: {window.text} [{_at(now)}, {self._context}]"
         window.entry["at"] = _at(now)
         self._queue(severity, f"{window.entry['title']} (again)", text, rule, now)

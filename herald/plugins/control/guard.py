@@ -69,7 +69,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self._most:
+        if not length.isdigit() or len(length) > 18 or int(length) > self._most:
             await self._refuse(scope, send, 413, "too_large", f"a body of more than {self._most} bytes is refused")
             return
         await self._serve(scope, receive, send)
@@ -110,7 +110,7 @@ class Guard:
         name, colon, port = host.rpartition(":")
         if not colon or host.endswith("]"):
             name, port = host, ""
-        return name in self._names and (not port or port.isdigit())
+        return name in self._names and (not port or port.isdecimal())
 
     @staticmethod
     def _is_same_origin(scope: Scope, headers: dict[bytes, bytes], host: str) -> bool:

@@ -28,6 +28,8 @@ _TIME = re.compile(
     r"(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*([AaPp][Mm])?\s*(Z|UTC|GMT)?\s*([+-]\d{2}:?\d{2})?|(\d{2})(\d{2})(?:(\d{2})(\d{3})?)?"
 )
 # Each unit covers the years 1973 to 5138 and none of another's.
+_LONGEST_NUMBER = 64
+"""Characters of a count from 1970; what is longer is none."""
 _EPOCHS = ((10**8, SECOND), (10**11, 1_000_000), (10**14, 1_000), (10**17, 1))
 
 
@@ -66,7 +68,7 @@ def read_stamps(dates: Sequence[str], times: Sequence[str] | None, date_format: 
         DataError: Days and months cannot be told apart.
     """
     sample = next((text for text in dates if re.match(r"\s*\d", text)), dates[0]).strip()
-    if times is None and not date_format and re.fullmatch(r"-?\d+(\.\d+)?", sample) and not _is_compact(sample):
+    if times is None and not date_format and re.fullmatch(r"-?\d{1,30}(\.\d{1,30})?", sample) and not _is_compact(sample):
         return Stamps(_from_epoch(dates, sample), zoned=False)
     if date_format:
         return _by_format(dates, times, date_format)
@@ -92,7 +94,7 @@ def _with_clock(day: IntArray, times: Sequence[str]) -> Stamps:
 
 def _is_compact(text: str) -> bool:
     # 8, 12, 14 or 17 digits that begin with a plausible year, month and day are a date written without marks.
-    if len(text) not in (8, 12, 14, 17) or not text.isdigit():
+    if len(text) not in (8, 12, 14, 17) or not text.isdecimal():
         return False
     return 1900 <= int(text[:4]) <= 2100 and 1 <= int(text[4:6]) <= 12 and 1 <= int(text[6:8]) <= 31
 
@@ -113,7 +115,9 @@ def _from_epoch(cells: Sequence[str], sample: str) -> IntArray:
 
     def read(text: str) -> int:
         whole, _, fraction = text.strip().partition(".")
-        if not whole.isdigit() or (fraction and not fraction.isdigit()) or not unit or not low <= int(whole) < low * 1_000:
+        if not unit or not whole.isdecimal() or (fraction and not fraction.isdecimal()) or len(text) > _LONGEST_NUMBER:
+            return BAD
+        if not low <= int(whole) < low * 1_000:
             return BAD
         at = int(whole) * unit + (int(int(fraction) * unit / 10 ** len(fraction)) if fraction else 0)
         return at if at < 2**63 else BAD

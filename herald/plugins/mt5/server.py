@@ -631,7 +631,7 @@ def listen(text: str, allow_remote: bool) -> socket.socket:
     """
     host, _, port = text.rpartition(":")
     host = host.strip("[]")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not port.isdecimal() or len(port) > 5 or int(port) > 65535:
         raise Refused(f"{text!r} is no address; write host:port, such as 127.0.0.1:5005", "address")
     if host not in LOCAL and not allow_remote:
         raise Refused(

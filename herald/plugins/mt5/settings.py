@@ -76,7 +76,7 @@ class MT5Settings(Settings):
     def _place(self) -> Self:
         if self.address is not None:
             host, _, port = self.address.rpartition(":")
-            if not (host and port.isdigit() and 0 < int(port) < 65_536):
+            if not (host and port.isdecimal() and len(port) < 6 and 0 < int(port) < 65_536):
                 raise ValueError(f"address {self.address!r} is none; write host:port, such as 127.0.0.1:5005")
             if self.token is None:
                 raise ValueError(
