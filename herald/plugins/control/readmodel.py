@@ -168,7 +168,7 @@ class ReadModel:
 
     def _note_equity(self, state: RunState) -> None:
         points = self._equity
-        if points and points[-1][0] >= state.time:
+        while points and points[-1][0] >= state.time:  # a clock may be set back, and a chart takes time in one direction only
             points.pop()
         points.append((state.time, state.equity, state.balance))
         if len(points) > _POINTS:  # older ones further apart, so that a long run stays in view and in memory

@@ -108,9 +108,9 @@ export class Store {
   // One point a second; older ones further apart where there are more than a screen shows apart.
   #point(time, equity, balance) {
     if (equity === null || balance === null) return;
-    const point = { time: Math.floor(time / 1e9), equity, balance }, last = this.equity[this.equity.length - 1];
-    if (last && last.time > point.time) return;
-    if (last && last.time === point.time) this.equity.pop();
+    const point = { time: Math.floor(time / 1e9), equity, balance };
+    // As the server does: a clock may be set back, and a chart takes time in one direction only.
+    while (this.equity.length && this.equity[this.equity.length - 1].time >= point.time) this.equity.pop();
     this.equity.push(point);
     if (this.equity.length > MOST.points) {
       const half = this.equity.length >> 1;

@@ -143,6 +143,14 @@ def test_an_answer_is_made_anew_only_when_there_is_news(world: World) -> None:
     assert world.ask("GET", "/api/v1/equity", key).json()["rows"] == [[NOW, 9_000.0, 10_000.0]]
 
 
+def test_points_of_equity_stay_in_order_when_the_clock_is_set_back(world: World) -> None:
+    key = world.key("viewer")
+    for seconds in (1, 2, 3, 1):
+        world.model.take(News(state=run_state(time=NOW + seconds)))
+
+    assert [NOW, NOW + 1] == [row[0] for row in world.ask("GET", "/api/v1/equity", key).json()["rows"]]
+
+
 def test_health_and_readiness_follow_the_run(world: World) -> None:
     assert world.ask("GET", "/healthz").status_code == 200
     assert world.ask("GET", "/readyz").status_code == 200
