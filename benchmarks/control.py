@@ -36,7 +36,6 @@ CONTROL = f'\n[[services]]\nuse = "control"\nport = {PORT}\nrequests_per_minute 
 LIMITED = f'\n[[services]]\nuse = "control"\nport = {PORT}\nrequests_per_minute = 600\n'
 PATHS = ("positions", "orders", "state", "strategies")
 KEYS = 50
-ROUNDS = 5
 
 
 async def read_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, key: str) -> int:
@@ -148,7 +147,7 @@ def main() -> None:
         asyncio.run(is_up())
         print(json.dumps(asyncio.run(load(keys, rate, seconds))))
         return
-    rounds, seconds = ROUNDS, 12.0
+    rounds, seconds = 5, 12.0
     move = split_cores()
     out: list[dict[str, Any]] = []
     rows: dict[str, list[np.ndarray]] = {"without": [], "asked by nobody": [], "1,000 reads/s, 50 keys": []}

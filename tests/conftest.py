@@ -11,6 +11,13 @@ import pytest
 from herald.utils import redaction
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give loops of minutes a quarter of an hour before they count as hung, unless they state their own time."""
+    for item in items:
+        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep variables such as HERALD_BACKTEST__CASH of the developer's shell, and the user's cache, out of the tests."""

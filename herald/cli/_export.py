@@ -1,4 +1,4 @@
-"""What commands that write records to a text file have in common."""
+"""What the commands of the journal and of the audit log have in common."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["is_table"]
+__all__ = ["is_table", "noted_hash"]
 
 
 def is_table(out: Path) -> bool:
@@ -21,3 +21,22 @@ def is_table(out: Path) -> bool:
     if out.exists():
         raise click.UsageError(f"{str(out)!r} is there already and is not overwritten; name another file, or delete it")
     return ending == ".csv"
+
+
+def noted_hash(text: str | None, digits: int, source: str) -> tuple[int, str] | None:
+    """Return the number and the hash that ``--expect`` states as ``NUMBER:HASH``, None where it is not given.
+
+    Args:
+        text: What was given.
+        digits: Of the hash.
+        source: What to do to get a right one.
+
+    Raises:
+        click.UsageError: It is none.
+    """
+    if text is None:
+        return None
+    number, colon, digest = text.partition(":")
+    if not (number.isdecimal() and len(number) < 19 and colon and len(digest) == digits):
+        raise click.UsageError(f"--expect {text!r} is no NUMBER:HASH; {source}")
+    return int(number), digest

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from herald.cli._export import is_table
+from herald.cli._export import is_table, noted_hash
 from herald.clock import WallClock, format_time, parse_time
 from herald.errors import AuditError, NotFound
 
@@ -49,7 +49,7 @@ def verify(file: Path, key_file: Path | None, heads: Path | None, expect: str | 
     from herald.utils.audit_log import read_audit, read_audit_key, segments, verify_audit
 
     log, known_key, known_heads = _places(file)
-    noted = _expected(expect)
+    noted = noted_hash(expect, 64, "take it as `herald audit verify` printed it")
     try:
         key = read_audit_key(key_file or known_key)
     except FileNotFoundError:
@@ -167,15 +167,6 @@ def _places(file: Path) -> tuple[Path, Path, Path]:
         raise AuditError(f"the audit trail of {str(file)!r} is none of Herald's; its own tools check it")
     log, key_file, heads = places
     return log, key_file, heads
-
-
-def _expected(text: str | None) -> tuple[int, str] | None:
-    if text is None:
-        return None
-    number, colon, digest = text.partition(":")
-    if not (number.isdecimal() and len(number) < 19 and colon and len(digest) == 64):
-        raise click.UsageError(f"--expect {text!r} is no NUMBER:HASH; take it as `herald audit verify` printed it")
-    return int(number), digest
 
 
 def _as_json(one: AuditRecord) -> dict[str, object]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from herald.cli._export import is_table
+from herald.cli._export import is_table, noted_hash
 
 if TYPE_CHECKING:
     from herald.model import Record
@@ -94,7 +94,7 @@ def verify(file: Path, expect: str | None, json_: bool) -> None:
     """Check every record, hash, column, snapshot and index of FILE; exit 0 if all are right, 1 if not, 2 if it is missing."""
     from herald.plugins.journal import verify as check
 
-    found = check(_present(file), _noted(expect))
+    found = check(_present(file), noted_hash(expect, 32, "copy it from an earlier `herald journal verify`"))
     if json_:
         import msgspec
 
@@ -196,15 +196,6 @@ def _time(text: str | None) -> int | None:
         return parse_time(text)
     except ValueError as error:
         raise click.UsageError(f"--since {text!r} is no time; write 2024-03-01 or 2024-03-01T10:15Z") from error
-
-
-def _noted(text: str | None) -> tuple[int, str] | None:
-    if text is None:
-        return None
-    number, colon, digest = text.partition(":")
-    if not (colon and number.isdecimal() and len(number) < 19 and len(digest) == 32):
-        raise click.UsageError(f"--expect {text!r} is no NUMBER:HASH; copy it from an earlier `herald journal verify`")
-    return int(number), digest
 
 
 # --- output

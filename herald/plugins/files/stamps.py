@@ -27,9 +27,9 @@ _NAMED = re.compile(r"(\d{1,2})[- ./]?([A-Za-z]{3})[A-Za-z]*[- ./,]*(\d{4}|\d{2}
 _TIME = re.compile(
     r"(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*([AaPp][Mm])?\s*(Z|UTC|GMT)?\s*([+-]\d{2}:?\d{2})?|(\d{2})(\d{2})(?:(\d{2})(\d{3})?)?"
 )
-# Each unit covers the years 1973 to 5138 and none of another's.
 _LONGEST_NUMBER = 64
 """Characters of a count from 1970; what is longer is none."""
+# Each unit covers the years 1973 to 5138 and none of another's.
 _EPOCHS = ((10**8, SECOND), (10**11, 1_000_000), (10**14, 1_000), (10**17, 1))
 
 
@@ -68,7 +68,8 @@ def read_stamps(dates: Sequence[str], times: Sequence[str] | None, date_format: 
         DataError: Days and months cannot be told apart.
     """
     sample = next((text for text in dates if re.match(r"\s*\d", text)), dates[0]).strip()
-    if times is None and not date_format and re.fullmatch(r"-?\d{1,30}(\.\d{1,30})?", sample) and not _is_compact(sample):
+    counts = len(sample) <= _LONGEST_NUMBER and re.fullmatch(r"-?\d+(\.\d+)?", sample)
+    if times is None and not date_format and counts and not _is_compact(sample):
         return Stamps(_from_epoch(dates, sample), zoned=False)
     if date_format:
         return _by_format(dates, times, date_format)
